@@ -1,0 +1,46 @@
+# Two commands do everything: `make train` and `make test`. Each sets up .venv on first use.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.installed
+# OpenMP threads that wait by spinning slow each other down many times over on a busy machine.
+export OMP_WAIT_POLICY ?= passive
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: train test test-fast check ui lock clean
+
+train: $(SETUP) ## Cross-validate a two-stream model; ARGS="-P store=... -P backbone=..." are passed on
+	mlflow run . -e train --env-manager local --experiment-name asd_experiments $(ARGS)
+
+test: check ## All checks and all tests
+	pytest $(ARGS)
+
+test-fast: $(SETUP) ## The tests that take seconds
+	pytest -m "not slow" $(ARGS)
+
+check: $(SETUP) ## Format, lint, types, layers, secrets
+	pre-commit run --all-files
+
+ui: $(SETUP) ## Open the tracking server on this folder's runs
+	mlflow ui
+
+$(SETUP): requirements-dev.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements.lock)"
+	uv pip sync --quiet --python $(BIN)/python requirements-dev.lock
+	uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+lock: ## Renew the pins after a change of pyproject.toml
+	uv pip compile pyproject.toml $(LOCK) --output-file requirements.lock
+	uv pip compile pyproject.toml --group dev --constraint requirements.lock $(LOCK) \
+		--output-file requirements-dev.lock
+	( printf 'name: asd_experiments\nchannels:\n  - conda-forge\ndependencies:\n'; \
+	  printf '  - python=3.11\n  - pip\n  - pip:\n'; \
+	  sed 's/.*/      - "&"/' requirements.lock ) > conda.yaml
+
+LOCK := --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+clean:
+	rm -rf .venv outputs mlruns mlflow.db

@@ -1,0 +1,70 @@
+import re
+from dataclasses import MISSING, fields, replace
+
+import pytest
+from pydantic import ValidationError
+
+from asd_experiments.config import (
+    PreprocessConfig,
+    SimulateConfig,
+    TrainConfig,
+    TrialConfig,
+    as_text,
+    close_defaults,
+)
+
+
+def test_text_becomes_values_and_an_empty_text_an_open_default():
+    config = TrainConfig(store="", width="", learning_rate="1e-4", augment="false", folds="3")
+    assert (config.store, config.width, config.learning_rate) == (None, None, 1e-4)
+    assert config.augment is False and config.folds == 3
+
+
+def test_all_wrong_values_are_reported_together():
+    with pytest.raises(ValidationError) as caught:
+        TrainConfig(clip_length="long", width="-1", backbone="resnet", dropout="1")
+    wrong = {error["loc"][0] for error in caught.value.errors()}
+    assert wrong == {"clip_length", "width", "backbone", "dropout"}
+
+
+def test_a_trial_closes_what_is_open_and_keeps_what_is_given():
+    trial = close_defaults(TrainConfig(width="0.5"), width=0.125, epochs=3)
+    assert (trial.width, trial.epochs, trial.size) == (0.5, 3, 112)
+    assert trial.stride == 16
+    assert replace(trial, clip_stride=4).stride == 4
+
+
+def test_a_search_can_only_set_fields_that_exist_to_values_that_are_right():
+    trial = close_defaults(TrainConfig())
+    with pytest.raises(ValidationError, match="clip_len"):
+        replace(trial, clip_len=8)
+    with pytest.raises(ValidationError, match="folds"):
+        replace(trial, folds=1)
+
+
+def test_the_help_names_the_defaults_that_trials_have():
+    described = TrainConfig.__pydantic_fields__
+    for field in fields(TrialConfig):
+        if field.name == "loader_workers":  # follows the machine
+            continue
+        if field.default != described[field.name].default and field.default is not MISSING:
+            named = re.search(r"Not given: ([0-9.]+)", described[field.name].description)
+            assert named and float(named[1].rstrip(".")) == float(field.default), field.name
+
+
+def test_the_recipe_is_what_changes_the_result():
+    first = PreprocessConfig(videos="a", labels="b", store="c")
+    second = PreprocessConfig(videos="x", labels="y", store="z", flow_weights="w")
+    assert first.recipe == second.recipe
+    for change in ({"size": 64}, {"margin": 0.2}, {"smoothing_seconds": 2}, {"flow": "raft_small"}):
+        assert replace(first, **change).recipe != first.recipe
+
+
+@pytest.mark.parametrize(("value", "text"), [(True, "true"), (None, ""), (3e-4, "0.0003")])
+def test_values_are_written_as_mlproject_writes_them(value, text):
+    assert as_text(value) == text
+
+
+def test_a_picture_has_an_even_height():
+    with pytest.raises(ValidationError, match="multiple of 2"):
+        SimulateConfig(out="x", height=241)

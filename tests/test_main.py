@@ -1,0 +1,63 @@
+import subprocess
+import sys
+
+import pytest
+
+from asd_experiments.__main__ import COMMANDS, main
+
+
+def message(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    assert caught.value.code not in (0, None)
+    return str(caught.value.code) + capsys.readouterr().err
+
+
+def test_every_problem_is_listed_at_once(capsys):
+    text = message(
+        capsys, "train", "--folds", "1", "--backbone", "q", "--flods", "3", "--dropout", ""
+    )
+    assert "4 problems with the parameters" in text
+    assert "--flods: no such parameter; did you mean --folds?" in text
+    assert "backbone: should be 'c3d', 'r2plus1d', 'slowfast' or 'slow', got 'q'" in text
+    assert "folds: should be greater than or equal to 2, got '1'" in text
+    assert "dropout: should be a valid number" in text
+
+
+def test_what_must_be_given_is_named(capsys):
+    text = message(capsys, "validate", "--videos", "")
+    assert "videos: must not be empty" in text and "labels: must be given" in text
+
+
+def test_booleans_travel_as_text(capsys):
+    assert "segmentation: should be a valid boolean" in message(
+        capsys, "train", "--segmentation", "maybe"
+    )
+
+
+def test_what_the_user_can_mend_comes_without_a_traceback(capsys, tmp_path):
+    text = message(
+        capsys, "validate", "--videos", str(tmp_path), "--labels", str(tmp_path / "none.csv")
+    )
+    assert "none.csv' does not exist" in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_describes_every_option(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for name, info in COMMANDS[command].config.__pydantic_fields__.items():
+        assert f"--{name}" in text
+        assert " ".join(info.description.split()) in text
+
+
+def test_help_is_there_at_once():
+    """The heavy libraries are imported by the command that needs them."""
+    code = (
+        "import sys, asd_experiments.__main__ as m\n"
+        "try: m.main(['train', '--help'])\n"
+        "except SystemExit: print('torch' in sys.modules, 'mlflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False False\n")
