@@ -1,0 +1,1 @@
+"""Labels, clip store, splits and clips."""

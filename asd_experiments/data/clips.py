@@ -1,0 +1,139 @@
+"""Clips of a store: the list of them, and the data set that reads them."""
+
+from collections.abc import Iterator
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.transforms import UNCHANGED, draw_augmentation, make_clip
+
+Draw = tuple[int, int | None]
+"""Row of the clip table, and the seed of its augmentation (None: read it unchanged)."""
+
+
+class ClipSample(TypedDict):
+    """One clip with its label; the default collation makes batches of it."""
+
+    appearance: Float[Tensor, "*clip 3 time height width"]
+    motion: Float[Tensor, "*clip 2 time height width"]
+    label: Int[Tensor, "*clip"]
+    row: Int[Tensor, "*clip"]
+
+
+def list_clips(videos: pd.DataFrame, *, clip_length: int, clip_stride: int) -> pd.DataFrame:
+    """List the clips of every video; one row per clip.
+
+    Clips start every `clip_stride` frames and lie wholly in their video. A video shorter than
+    one clip gives one clip all the same (see `transforms.make_clip`): no patient is lost.
+
+    Args:
+        videos: The store's index.
+        clip_length: Frames of a clip.
+        clip_stride: Frames from the start of a clip to the next one's.
+
+    Returns:
+        The columns of `videos` with `clip_start` (first frame, counted from 0 in the stored
+        video) and `clip_start_seconds` (in the source video).
+    """
+    starts = [
+        np.arange(0, max(1, num_frames - clip_length + 1), clip_stride)
+        for num_frames in videos["num_frames"]
+    ]
+    clips = videos.loc[videos.index.repeat([len(s) for s in starts])].reset_index(drop=True)
+    clips["clip_start"] = np.concatenate(starts)
+    first = clips["first_frame"] + clips["clip_start"]
+    return clips.assign(clip_start_seconds=first / clips["frame_rate_hz"])
+
+
+class ClipDataset(Dataset[ClipSample]):
+    """Clips by row, read from the store and prepared for the network.
+
+    Args:
+        store: Where the clips are.
+        clips: Rows of `list_clips`.
+        classes: Labels in the order of the network's outputs.
+        clip_length: Frames of a clip.
+        size: Side of the network's input, pixels.
+        segmentation: Blank both streams outside the body mask.
+    """
+
+    def __init__(
+        self,
+        store: ClipStore,
+        clips: pd.DataFrame,
+        *,
+        classes: list[str],
+        clip_length: int,
+        size: int,
+        segmentation: bool,
+    ) -> None:
+        self._store = store
+        self._keys = clips["key"].tolist()
+        self._starts = clips["clip_start"].tolist()
+        self._stops = (clips["clip_start"] + clip_length).clip(upper=clips["num_frames"]).tolist()
+        self._labels = [classes.index(label) for label in clips["label"]]
+        self._clip_length = clip_length
+        self._size = size
+        self._segmentation = segmentation
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, draw: Draw) -> ClipSample:
+        row, seed = draw
+        frames = self._store.read(self._keys[row], self._starts[row], self._stops[row])
+        clip = make_clip(
+            frames,
+            clip_length=self._clip_length,
+            size=self._size,
+            segmentation=self._segmentation,
+            augmentation=UNCHANGED if seed is None else draw_augmentation(seed),
+        )
+        return {
+            "appearance": clip.appearance,
+            "motion": clip.motion,
+            "label": torch.tensor(self._labels[row]),
+            "row": torch.tensor(row),
+        }
+
+
+class InOrder(Sampler[Draw]):
+    """Every clip once, in the order of the table, unchanged."""
+
+    def __init__(self, num_clips: int) -> None:
+        self._num_clips = num_clips
+
+    def __len__(self) -> int:
+        return self._num_clips
+
+    def __iter__(self) -> Iterator[Draw]:
+        return ((row, None) for row in range(self._num_clips))
+
+
+class Shuffled(Sampler[Draw]):
+    """Every clip once, in a new order each time, each with its own augmentation seed.
+
+    The seeds are drawn here and travel with the row, so that the result does not depend on how
+    many processes read clips.
+    """
+
+    def __init__(self, num_clips: int, *, augment: bool, seed: int) -> None:
+        self._num_clips = num_clips
+        self._augment = augment
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return self._num_clips
+
+    def __iter__(self) -> Iterator[Draw]:
+        rows = torch.randperm(self._num_clips, generator=self._generator).tolist()
+        seeds = torch.randint(2**31, (self._num_clips,), generator=self._generator).tolist()
+        return (
+            (row, seed if self._augment else None) for row, seed in zip(rows, seeds, strict=True)
+        )

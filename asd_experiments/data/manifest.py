@@ -1,0 +1,203 @@
+"""The labels file: which video shows which patient, and what the patient has."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import pandas as pd
+
+from asd_experiments.config import ValidateConfig
+from asd_experiments.errors import InputError
+
+REQUIRED_COLUMNS = ("video", "patient_id", "label")
+READER_ANSWERS = ("yes", "no", "undecided")
+_FIRST_ROW = 2  # line 1 of the file holds the column names
+
+
+class LabelsError(InputError):
+    """Everything that is wrong with a labels file, one line per problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        super().__init__("\n".join([f"{count} in the labels:", *(f"  {p}" for p in problems)]))
+
+
+def validate(config: ValidateConfig) -> None:
+    """Check a labels file and its videos and print what they hold.
+
+    Raises:
+        LabelsError: If anything is wrong; it lists every problem by row.
+    """
+    labels = read_labels(Path(config.labels), Path(config.videos))
+    patients = labels.drop_duplicates("patient_id")["label"].value_counts()
+    classes = ", ".join(f"{count} {label}" for label, count in patients.items())
+    print(f"{len(labels)} videos of {patients.sum()} patients ({classes}): no problem found.")
+
+
+def read_labels(labels: Path, videos: Path) -> pd.DataFrame:
+    """Read and check a labels file; one row per video, in the order of the file.
+
+    Args:
+        labels: CSV file with the columns video, patient_id and label, optionally view, disease,
+            reader_* (yes, no or undecided) and any metadata column (all numbers or all text).
+        videos: Folder that the paths in the column video start from.
+
+    Raises:
+        LabelsError: If anything is wrong; it lists every problem by row.
+    """
+    table = _read_table(labels)
+    if not videos.is_dir():
+        raise LabelsError([f"the videos folder {str(videos)!r} does not exist"])
+    problems = [
+        *_empty_cells(table),
+        *_labels_per_patient(table),
+        *_reader_answers(table),
+        *_mixed_columns(table),
+        *_video_files(table, videos),
+    ]
+    if problems:
+        raise LabelsError(problems)
+    return _with_numbers(table)
+
+
+def _read_table(labels: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(labels, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise LabelsError([f"the labels file {str(labels)!r} does not exist"]) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise LabelsError([f"{str(labels)!r} is not a readable CSV file: {error}"]) from None
+    table.columns = [str(name).strip() for name in table.columns]
+    missing = [name for name in REQUIRED_COLUMNS if name not in table.columns]
+    if missing:
+        found = ", ".join(table.columns)
+        raise LabelsError([f"column {name!r} is missing; found: {found}" for name in missing])
+    if table.empty:
+        raise LabelsError(["there is no row below the column names"])
+    for column in table.columns:
+        table[column] = table[column].str.strip()
+    return table
+
+
+def _rows(table: pd.DataFrame, column: str) -> Iterator[tuple[int, str]]:
+    """Line number in the file and cell, for every row."""
+    return enumerate(table[column], start=_FIRST_ROW)
+
+
+def _empty_cells(table: pd.DataFrame) -> list[str]:
+    return [
+        f"row {row}: {column} is empty"
+        for column in REQUIRED_COLUMNS
+        for row, cell in _rows(table, column)
+        if not cell
+    ]
+
+
+def _labels_per_patient(table: pd.DataFrame) -> list[str]:
+    problems = []
+    first: dict[str, tuple[int, str]] = {}
+    for (row, patient), label in zip(_rows(table, "patient_id"), table["label"], strict=True):
+        first_row, first_label = first.setdefault(patient, (row, label))
+        if patient and label != first_label:
+            problems.append(
+                f"row {row}: patient {patient!r} is labelled {label!r} here "
+                f"but {first_label!r} in row {first_row}; a patient has one label"
+            )
+    return problems
+
+
+def _reader_answers(table: pd.DataFrame) -> list[str]:
+    return [
+        f"row {row}: {column} must be one of {', '.join(READER_ANSWERS)} or empty, got {cell!r}"
+        for column in table.columns
+        if column.startswith("reader_")
+        for row, cell in _rows(table, column)
+        if cell and cell not in READER_ANSWERS
+    ]
+
+
+def _metadata_columns(table: pd.DataFrame) -> list[str]:
+    known = {*REQUIRED_COLUMNS, "view", "disease"}
+    return [c for c in table.columns if c not in known and not c.startswith("reader_")]
+
+
+def _mixed_columns(table: pd.DataFrame) -> list[str]:
+    """A metadata column is all numbers or all text: a stray `n/a` must not change its type."""
+    problems = []
+    for column in _metadata_columns(table):
+        filled = table[column][table[column] != ""]
+        numeric = pd.to_numeric(filled, errors="coerce").notna()
+        if not numeric.any() or numeric.all():
+            continue
+        odd = numeric.index[numeric != (numeric.mean() >= 0.5)]
+        problems += [
+            f"row {index + _FIRST_ROW}: column {column!r} mixes numbers and text, got "
+            f"{table[column][index]!r}; leave the cell empty where there is no value"
+            for index in odd
+        ]
+    return problems
+
+
+def _with_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Turn metadata columns of numbers into numbers."""
+    for column in _metadata_columns(table):
+        numbers = pd.to_numeric(table[column].replace("", None), errors="coerce")
+        if numbers.notna().any():
+            table[column] = numbers.astype(float)
+    return table
+
+
+def _video_files(table: pd.DataFrame, videos: Path) -> list[str]:
+    problems = []
+    first_row_of: dict[Path, int] = {}
+    root = videos.resolve()
+    for row, name in _rows(table, "video"):
+        if not name:
+            continue
+        path = (root / name).resolve()
+        first_row = first_row_of.setdefault(path, row)
+        if first_row != row:
+            problems.append(f"row {row}: video {name!r} stands in row {first_row} already")
+        elif not path.is_relative_to(root):
+            problems.append(f"row {row}: video {name!r} lies outside the videos folder")
+        elif not path.is_file():
+            problems.append(f"row {row}: video {name!r} does not exist in the videos folder")
+        elif reason := unreadable(path):
+            problems.append(f"row {row}: video {name!r} cannot be read: {reason}")
+    return problems + _same_content(first_row_of)
+
+
+def unreadable(video: Path) -> str | None:
+    """Say why the first frame of a video cannot be decoded; None when it can."""
+    try:
+        with av.open(str(video)) as container:
+            if not container.streams.video:
+                return "it holds no video stream"
+            if next(container.decode(video=0), None) is None:
+                return "it holds no frame"
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
+
+
+def _same_content(row_of: dict[Path, int]) -> list[str]:
+    """The same recording under two names would put one walk on both sides of a split."""
+    by_size: dict[int, list[Path]] = {}
+    for path in row_of:
+        if path.is_file():
+            by_size.setdefault(path.stat().st_size, []).append(path)
+    first: dict[str, Path] = {}
+    problems = []
+    for path in (path for paths in by_size.values() if len(paths) > 1 for path in paths):
+        twin = first.setdefault(file_sha256(path), path)
+        if twin is not path:
+            problems.append(f"row {row_of[path]}: same file content as row {row_of[twin]}")
+    return problems
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,334 @@
+"""The clip store: crops, masks, flow and tracks of all videos in one Zarr v3 hierarchy.
+
+Layout (`schema` 1)::
+
+    /                 attributes: schema, recipe, backends, videos (the index), failures, digest
+    /flow_weights     u8 [byte], safetensors of the flow network, where the method has one
+    /videos/<key>/    key = start of the source file's SHA-256; attributes: see `VideoFacts`
+        rgb           u8  [time, size, size, 3]    person-centred square
+        mask          u8  [time, size, size]       1 = body
+        flow          i16 [time - 1, size, size, 2] displacement to the next frame, quantised
+        track         f32 [time, 4]                crop window x0, y0, x1, y1, source pixels
+
+A video is visible to readers once its group's attributes say `committed`, which is the last write
+of a video and a single one; the index and the digest in the root appear when a run has finished.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import zarr
+from jaxtyping import Float32, Int16, UInt8
+from zarr.abc.store import Store
+from zarr.codecs import BloscCodec
+
+from asd_experiments.errors import InputError
+
+SCHEMA = 1
+FLOW_STEP_PX = 1 / 64
+CHUNK_FRAMES = 16
+_INT16 = np.iinfo(np.int16)
+
+
+class StoreError(InputError):
+    """A clip store cannot be read or continued; the message names the reason and the remedy."""
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What is known of one stored video."""
+
+    source_sha256: str
+    """SHA-256 of the video file."""
+
+    num_frames: int
+    """Stored frames."""
+
+    first_frame: int
+    """Number of the first stored frame in the source, counted from 0."""
+
+    frame_rate_hz: float
+    """Frames per second."""
+
+    source_frames: int
+    """Frames in the source video."""
+
+    person_share: float
+    """Share of the source's frames in which the person was found, 0 to 1."""
+
+
+class StoredFrames(NamedTuple):
+    """Consecutive stored frames of one video, as arrays."""
+
+    rgb: UInt8[np.ndarray, "time size size 3"]
+    mask: UInt8[np.ndarray, "time size size"]
+    flow: Float32[np.ndarray, "pairs size size 2"]
+
+
+class PreparedFrame(NamedTuple):
+    """One frame on its way into the store; the first frame has no flow to it."""
+
+    rgb: UInt8[np.ndarray, "size size 3"]
+    mask: UInt8[np.ndarray, "size size"]
+    flow: Float32[np.ndarray, "size size 2"] | None
+    window: Float32[np.ndarray, " 4"]
+
+
+class ClipStore:
+    """A finished clip store, opened for random access.
+
+    Args:
+        url: Folder, fsspec URL or Zarr store object.
+
+    Raises:
+        StoreError: If there is no finished clip store of this schema.
+    """
+
+    def __init__(self, url: str | Store) -> None:
+        self.url = url
+        try:
+            self._root = zarr.open_group(url, mode="r")
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise StoreError(f"there is no clip store at {str(url)!r}; run preprocess") from error
+        attributes: dict[str, Any] = self._root.attrs.asdict()
+        if attributes.get("schema") != SCHEMA:
+            found = attributes.get("schema")
+            raise StoreError(f"{str(url)!r} has schema {found}, not {SCHEMA}; run preprocess again")
+        if "digest" not in attributes:
+            raise StoreError(f"{str(url)!r} is not finished; run preprocess again to continue it")
+        self.digest: str = attributes["digest"]
+        self.recipe: dict[str, Any] = attributes["recipe"]
+        self.backends: dict[str, str] = attributes["backends"]
+        self.failures: list[dict[str, str]] = attributes["failures"]
+        self.videos = pd.DataFrame(attributes["videos"])
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._process = os.getpid()
+
+    @property
+    def size(self) -> int:
+        """Side of the stored frames, pixels."""
+        return int(self.recipe["size"])
+
+    def read(self, key: str, start: int, stop: int) -> StoredFrames:
+        """Read frames `start` to `stop` (exclusive) of a video and the flow between them.
+
+        Args:
+            key: The video's key in the index.
+            start: First frame, counted from 0 in the stored video.
+            stop: One past the last frame.
+
+        Returns:
+            The frames; `flow` holds one field fewer than frames, in pixels of the stored grid.
+
+        Raises:
+            IndexError: If the range does not lie in the video.
+        """
+        rgb, mask, flow = (self._array(key, name) for name in ("rgb", "mask", "flow"))
+        num_frames = rgb.shape[0]
+        if not 0 <= start < stop <= num_frames:
+            raise IndexError(f"frames {start}:{stop} do not lie in a video of {num_frames} frames")
+        return StoredFrames(
+            np.asarray(rgb[start:stop]),
+            np.asarray(mask[start:stop]),
+            np.multiply(flow[start : stop - 1], np.float32(FLOW_STEP_PX), dtype=np.float32),
+        )
+
+    def track(self, key: str) -> Float32[np.ndarray, "time 4"]:
+        """Crop window of every stored frame: x0, y0, x1, y1 in source pixels."""
+        return np.asarray(self._array(key, "track")[:])
+
+    def flow_weights(self) -> bytes | None:
+        """Weights of the flow network as safetensors; None for a method without weights."""
+        if "flow_weights" not in self._root:
+            return None
+        return np.asarray(_as_array(self._root["flow_weights"])[:]).tobytes()
+
+    def _array(self, key: str, name: str) -> zarr.Array[Any]:
+        if self._process != os.getpid():  # connections do not survive a fork
+            self._root, self._arrays = zarr.open_group(self.url, mode="r"), {}
+            self._process = os.getpid()
+        path = f"videos/{key}/{name}"
+        if path not in self._arrays:
+            self._arrays[path] = _as_array(self._root[path])
+        return self._arrays[path]
+
+
+class StoreWriter:
+    """A clip store being made or continued.
+
+    Args:
+        url: Folder, fsspec URL or Zarr store object.
+        recipe: Every preprocessing parameter that changes what is stored.
+        backends: Name and version of every library that computes what is stored.
+        flow_weights: Weights of the flow network as safetensors, where it has any.
+
+    Raises:
+        StoreError: If the store exists and was made in another way.
+    """
+
+    def __init__(
+        self,
+        url: str | Store,
+        recipe: Mapping[str, object],
+        backends: Mapping[str, str],
+        flow_weights: bytes | None = None,
+    ) -> None:
+        origin: dict[str, Any] = {
+            "schema": SCHEMA,
+            "recipe": dict(recipe),
+            "backends": dict(backends),
+            "flow_weights_sha256": flow_weights and hashlib.sha256(flow_weights).hexdigest(),
+        }
+        self._root = zarr.open_group(url, mode="a", zarr_format=3)
+        known = self._root.attrs.asdict()
+        if known:
+            _refuse_other_origin(str(url), known, origin)
+        else:
+            if flow_weights is not None:
+                self._root["flow_weights"] = np.frombuffer(flow_weights, np.uint8)
+            self._root.attrs.update(origin)
+        self._origin = origin
+        self._videos = self._root.require_group("videos")
+        self._size = int(str(recipe["size"]))
+
+    def facts(self, key: str) -> VideoFacts | None:
+        """Facts of a video that is in the store already; None when it is not."""
+        committed = self._committed(key)
+        return VideoFacts(**committed["facts"]) if committed else None
+
+    def _committed(self, key: str) -> dict[str, Any] | None:
+        if key not in self._videos:
+            return None
+        attributes: dict[str, Any] = self._videos[key].attrs.asdict()
+        return attributes if attributes.get("committed") else None
+
+    def write(self, facts: VideoFacts, frames: Iterator[PreparedFrame]) -> None:
+        """Store one video; readers see it whole or not at all.
+
+        Frames are written as they come, a chunk at a time, so memory does not grow with length.
+
+        Raises:
+            StoreError: If `frames` does not yield `facts.num_frames` frames.
+        """
+        group = self._videos.create_group(video_key(facts.source_sha256), overwrite=True)
+        buffers = [
+            _ArrayWriter(group, "rgb", (facts.num_frames, self._size, self._size, 3), np.uint8),
+            _ArrayWriter(group, "mask", (facts.num_frames, self._size, self._size), np.uint8),
+            _ArrayWriter(
+                group, "flow", (facts.num_frames - 1, self._size, self._size, 2), np.int16
+            ),
+            _ArrayWriter(group, "track", (facts.num_frames, 4), np.float32),
+        ]
+        rgb, mask, flow, track = buffers
+        for frame in frames:
+            rgb.append(frame.rgb)
+            mask.append(frame.mask)
+            track.append(frame.window)
+            if frame.flow is not None:
+                flow.append(quantise_flow(frame.flow))
+        content = {buffer.name: buffer.finish() for buffer in buffers}
+        group.attrs.update({"facts": asdict(facts), "content_sha256": content, "committed": True})
+
+    def finish(self, labels: pd.DataFrame, failures: list[dict[str, str]]) -> str:
+        """Write the index of all videos and the digest that identifies this data set.
+
+        Args:
+            labels: One row per stored video: every column of the labels file, and `key`.
+            failures: Video and reason of those that could not be stored.
+
+        Returns:
+            The digest, hexadecimal.
+        """
+        rows, contents = [], []
+        for row in labels.astype(object).where(labels.notna(), None).to_dict("records"):
+            committed = self._committed(str(row["key"]))
+            if committed is None:
+                raise StoreError(f"video {row['video']!r} is not in the store")
+            rows.append({**row, **committed["facts"]})
+            contents.append(committed["content_sha256"])
+        digest = _digest({**self._origin, "videos": rows, "contents": contents})
+        self._root.attrs.update({"videos": rows, "failures": failures, "digest": digest})
+        return digest
+
+
+class _ArrayWriter:
+    """Writes one array front to back, whole chunks at a time, and hashes what it writes."""
+
+    def __init__(
+        self, group: zarr.Group, name: str, shape: tuple[int, ...], dtype: type[np.generic]
+    ) -> None:
+        chunks = (min(CHUNK_FRAMES, shape[0]), *shape[1:])
+        codec = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
+        self._array = group.create_array(
+            name, shape=shape, dtype=dtype, chunks=chunks, compressors=codec
+        )
+        self.name = name
+        self._dtype = dtype
+        self._buffer: list[np.ndarray] = []
+        self._written = 0
+        self._hash = hashlib.sha256()
+
+    def append(self, frame: np.ndarray) -> None:
+        self._buffer.append(frame)
+        if len(self._buffer) == CHUNK_FRAMES:
+            self._flush()
+
+    def _flush(self) -> None:
+        block = np.ascontiguousarray(np.stack(self._buffer).astype(self._dtype, casting="safe"))
+        self._array[self._written : self._written + len(block)] = block
+        self._hash.update(block.tobytes())
+        self._written += len(block)
+        self._buffer.clear()
+
+    def finish(self) -> str:
+        if self._buffer:
+            self._flush()
+        if self._written != self._array.shape[0]:
+            expected = self._array.shape[0]
+            raise StoreError(f"{self.name}: {self._written} frames came, {expected} were announced")
+        return self._hash.hexdigest()
+
+
+def _as_array(node: zarr.Array[Any] | zarr.Group) -> zarr.Array[Any]:
+    if not isinstance(node, zarr.Array):
+        raise StoreError(f"{node.name} must be an array; the store is damaged, make it again")
+    return node
+
+
+def video_key(source_sha256: str) -> str:
+    """Name of a video's group in the store."""
+    return source_sha256[:16]
+
+
+def quantise_flow(
+    flow: Float32[np.ndarray, "*shape"],
+) -> Int16[np.ndarray, "*shape"]:
+    """Store flow in steps of `FLOW_STEP_PX`; the error is at most half a step."""
+    steps = np.rint(flow / FLOW_STEP_PX)
+    return np.clip(steps, _INT16.min, _INT16.max).astype(np.int16)
+
+
+def _refuse_other_origin(
+    url: str, known: Mapping[str, object], origin: Mapping[str, object]
+) -> None:
+    differences = [
+        f"{name}: {known.get(name)!r} there, {value!r} now"
+        for name, value in origin.items()
+        if known.get(name) != value
+    ]
+    if differences:
+        raise StoreError(
+            f"{url!r} was made in another way ({'; '.join(differences)}); "
+            "choose another store or the same settings"
+        )
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]

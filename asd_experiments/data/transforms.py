@@ -1,0 +1,186 @@
+"""From stored frames to the tensors of the two streams, with or without augmentation."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from asd_experiments.data.store import StoredFrames
+
+RGB_MEAN = 0.45
+"""Mean of Kinetics frames, the normalisation of pytorchvideo's networks."""
+
+RGB_STD = 0.225
+"""Standard deviation of Kinetics frames, likewise."""
+
+FULL_MOTION = 20 / 224
+"""Displacement that becomes 1.0, as a share of the frame's side: I3D's 20 pixels of 224."""
+
+
+class Clip(NamedTuple):
+    """One clip as the two streams see it."""
+
+    appearance: Float[Tensor, "3 time height width"]
+    motion: Float[Tensor, "2 time height width"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One random change of a clip, the same for every frame and for both streams."""
+
+    flip: bool = False
+    """Mirror left and right."""
+
+    left: float = 0.0
+    """Left edge of the cut-out, as a share of the frame's side."""
+
+    top: float = 0.0
+    """Top edge of the cut-out, as a share of the frame's side."""
+
+    side: float = 1.0
+    """Side of the cut-out, as a share of the frame's side."""
+
+    brightness: float = 1.0
+    """Factor on the RGB values; flow is not changed by light."""
+
+
+UNCHANGED = Augmentation()
+
+
+def draw_augmentation(seed: int) -> Augmentation:
+    """Draw a flip (half of the clips), a cut-out of 85 to 100 % and a brightness of ±20 %."""
+    rng = np.random.default_rng(seed)
+    side = rng.uniform(0.85, 1.0)
+    return Augmentation(
+        flip=bool(rng.random() < 0.5),
+        left=rng.uniform(0, 1 - side),
+        top=rng.uniform(0, 1 - side),
+        side=side,
+        brightness=rng.uniform(0.8, 1.2),
+    )
+
+
+def make_clip(
+    frames: StoredFrames,
+    *,
+    clip_length: int,
+    size: int,
+    segmentation: bool,
+    augmentation: Augmentation = UNCHANGED,
+) -> Clip:
+    """Turn stored frames into the input of a two-stream network.
+
+    A clip of n frames carries n - 1 flow fields; the last one is repeated, so that both streams
+    are n long. A video shorter than the clip holds its last frame, without motion.
+
+    Args:
+        frames: At most `clip_length` consecutive frames and the flow between them.
+        clip_length: Frames of the clip.
+        size: Side of the result, pixels.
+        segmentation: Blank both streams outside the body mask.
+        augmentation: The change to make.
+
+    Returns:
+        Normalised appearance and motion; the blanked background is 0 in both.
+    """
+    frames = cut(frames, augmentation)
+    appearance = normalise_rgb(torch.from_numpy(frames.rgb), augmentation.brightness)
+    motion = torch.from_numpy(frames.flow).permute(3, 0, 1, 2)
+    if segmentation:
+        body = torch.from_numpy(frames.mask)
+        appearance = appearance * body
+        motion = motion * body[:-1]
+    appearance = resize(appearance, size)
+    motion = rescale_flow(motion, size) / (FULL_MOTION * size)
+    if augmentation.flip:
+        appearance, motion = appearance.flip(-1), flip_flow(motion)
+    return Clip(hold_last(appearance, clip_length), fill_motion(motion, clip_length))
+
+
+def cut(frames: StoredFrames, augmentation: Augmentation) -> StoredFrames:
+    """Cut the augmentation's square out of every frame, to the nearest pixel."""
+    if augmentation.side == 1:
+        return frames
+    size = frames.rgb.shape[1]
+    side = round(augmentation.side * size)
+    top, left = (
+        min(round(edge * size), size - side) for edge in (augmentation.top, augmentation.left)
+    )
+    window = (slice(None), slice(top, top + side), slice(left, left + side))
+    return StoredFrames(*(np.ascontiguousarray(array[window]) for array in frames))
+
+
+def normalise_rgb(
+    rgb: UInt8[Tensor, "time height width 3"], brightness: float = 1.0
+) -> Float32[Tensor, "3 time height width"]:
+    """Scale 0..255 to the mean and deviation that the published networks expect."""
+    values = rgb.permute(3, 0, 1, 2).float() * (brightness / 255)
+    return (values.clamp_(max=1) - RGB_MEAN) / RGB_STD
+
+
+def resize(
+    frames: Float[Tensor, "channel time height width"], size: int
+) -> Float[Tensor, "channel time size size"]:
+    """Resize every frame to a square, with the smoothing that shrinking needs."""
+    if frames.shape[-2:] == (size, size):
+        return frames
+    by_time = frames.transpose(0, 1)
+    resized = functional.interpolate(by_time, (size, size), mode="bilinear", antialias=True)
+    return resized.transpose(0, 1)
+
+
+def rescale_flow(
+    flow: Float[Tensor, "2 pair height width"], size: int
+) -> Float[Tensor, "2 pair size size"]:
+    """Resize optical flow and keep it in pixels of the new grid.
+
+    Halving the frame halves every displacement, so values are scaled with the grid.
+
+    Args:
+        flow: Displacement to the next frame, pixels; channel 0 is x, channel 1 is y.
+        size: New side, pixels.
+
+    Returns:
+        Flow on the new grid, pixels.
+
+    References:
+        Simonyan and Zisserman 2014, section 3, https://arxiv.org/abs/1406.2199.
+    """
+    height, width = flow.shape[-2:]
+    scale = torch.tensor([size / width, size / height]).reshape(2, 1, 1, 1)
+    return resize(flow, size) * scale
+
+
+def flip_flow(
+    flow: Float[Tensor, "2 pair height width"],
+) -> Float[Tensor, "2 pair height width"]:
+    """Mirror optical flow left and right: what moved right now moves left, so x is negated."""
+    return flow.flip(-1) * torch.tensor([-1.0, 1.0]).reshape(2, 1, 1, 1)
+
+
+def hold_last(
+    frames: Float[Tensor, "channel time height width"], length: int
+) -> Float[Tensor, "channel length height width"]:
+    """Repeat the last frame until there are `length`."""
+    missing = length - frames.shape[1]
+    if missing == 0:
+        return frames
+    return torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1)], dim=1)
+
+
+def fill_motion(
+    flow: Float[Tensor, "2 pair height width"], length: int
+) -> Float[Tensor, "2 length height width"]:
+    """Bring the flow of a clip to the clip's length.
+
+    A whole clip lacks one field, its last is repeated; in a shorter video nothing moves after
+    the last frame.
+    """
+    if flow.shape[1] == length - 1:
+        return hold_last(flow, length)
+    still = flow.new_zeros(2, length - flow.shape[1], *flow.shape[2:])
+    return torch.cat([flow, still], dim=1)

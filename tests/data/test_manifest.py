@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from asd_experiments.config import ValidateConfig
+from asd_experiments.data.manifest import LabelsError, read_labels, validate
+
+
+def write_video(path: Path, shade: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(3):
+            picture = np.full((48, 64, 3), shade + number, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    for shade, name in enumerate(["a.mp4", "b.mp4", "sub dir/ü.mp4"]):
+        write_video(folder / name, 40 * shade)
+    return folder
+
+
+def labels_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+GOOD = """video,patient_id,label,view,reader_1,age,sex
+a.mp4,P1,ASD,left,yes,61.5,f
+b.mp4,P1,ASD,right,no,61.5,f
+sub dir/ü.mp4,P2,non_ASD,left,,,m
+"""
+
+
+def test_a_good_file_is_read_with_its_types(tmp_path, videos):
+    table = read_labels(labels_file(tmp_path, GOOD), videos)
+    assert list(table["patient_id"]) == ["P1", "P1", "P2"]
+    assert table["age"].dtype == float and np.isnan(table["age"].iloc[2])
+    assert table["sex"].tolist() == ["f", "f", "m"]
+
+
+def test_patient_ids_stay_text(tmp_path, videos):
+    text = "video,patient_id,label\na.mp4,007,1\nb.mp4,7,2\n"
+    table = read_labels(labels_file(tmp_path, text), videos)
+    assert table["patient_id"].tolist() == ["007", "7"]
+    assert table["label"].tolist() == ["1", "2"]
+
+
+def test_every_problem_is_listed_at_once(tmp_path, videos):
+    (videos / "text.mp4").write_text("this is not a video")
+    (videos / "empty.mp4").write_bytes(b"")
+    write_video(videos / "copy.mp4", 0)
+    (videos / "copy.mp4").write_bytes((videos / "a.mp4").read_bytes())
+    text = """video,patient_id,label,reader_1,age
+a.mp4,P1,ASD,maybe,61
+a.mp4,P2,ASD,yes,62
+b.mp4,P1,DHS,no,old
+none.mp4,P3,ASD,,63
+text.mp4,P4,ASD,,
+empty.mp4,P5,,,
+copy.mp4,P6,ASD,,64
+../labels.csv,P7,ASD,,
+"""
+    with pytest.raises(LabelsError) as caught:
+        read_labels(labels_file(tmp_path, text), videos)
+    message = str(caught.value)
+    for expected in [
+        "row 3: video 'a.mp4' stands in row 2 already",
+        "row 4: patient 'P1' is labelled 'DHS' here but 'ASD' in row 2; a patient has one label",
+        "row 2: reader_1 must be one of yes, no, undecided or empty, got 'maybe'",
+        "row 4: column 'age' mixes numbers and text, got 'old'",
+        "row 5: video 'none.mp4' does not exist",
+        "row 6: video 'text.mp4' cannot be read",
+        "row 7: label is empty",
+        "row 7: video 'empty.mp4' cannot be read",
+        "row 8: same file content as row 2",
+        "row 9: video '../labels.csv' lies outside the videos folder",
+    ]:
+        assert expected in message
+    assert len(caught.value.problems) == 10
+    assert message.startswith("10 problems")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("video,label\na.mp4,ASD\n", "column 'patient_id' is missing; found: video, label"),
+        ("video,patient_id,label\n", "no row below the column names"),
+        ("", "not a readable CSV"),
+        ('video,patient_id,label\n"a.mp4,P1,ASD\n', "not a readable CSV"),
+    ],
+)
+def test_a_file_of_the_wrong_form_is_refused(tmp_path, videos, text, message):
+    with pytest.raises(LabelsError, match=message):
+        read_labels(labels_file(tmp_path, text), videos)
+
+
+def test_missing_places_are_named(tmp_path, videos):
+    with pytest.raises(LabelsError, match=r"labels file .*none.csv' does not exist"):
+        read_labels(tmp_path / "none.csv", videos)
+    with pytest.raises(LabelsError, match=r"videos folder .*nowhere' does not exist"):
+        read_labels(labels_file(tmp_path, GOOD), tmp_path / "nowhere")
+
+
+def test_spreadsheet_exports_are_read(tmp_path, videos):
+    """Excel writes a byte order mark, people leave blanks after commas."""
+    text = "\ufeffvideo, patient_id, label\na.mp4, P1 , ASD\n"
+    table = read_labels(labels_file(tmp_path, text), videos)
+    assert table.iloc[0].tolist() == ["a.mp4", "P1", "ASD"]
+
+
+def test_validate_says_what_it_found(tmp_path, videos, capsys):
+    config = ValidateConfig(videos=str(videos), labels=str(labels_file(tmp_path, GOOD)))
+    validate(config)
+    assert capsys.readouterr().out == (
+        "3 videos of 2 patients (1 ASD, 1 non_ASD): no problem found.\n"
+    )
