@@ -1,0 +1,1 @@
+"""Simulated walkers: a cohort with known truth."""
