@@ -1,0 +1,1 @@
+"""Raw video to person-centred crops, body masks and optical flow."""

@@ -1,0 +1,149 @@
+"""RAFT-small: optical flow by a recurrent network over all-pairs correlations."""
+
+import pickle
+import urllib.error
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+from torch.nn import functional
+from torchvision.models.optical_flow import RAFT, Raft_Small_Weights, raft_small
+
+from preprocess.flow.method import FlowMethod, FlowWeightsError
+
+_SMALLEST_SIDE = 128
+_SIDE_MULTIPLE = 8
+_HUB = Raft_Small_Weights.C_T_V2
+
+
+class RaftSmall:
+    """torchvision's RAFT-small.
+
+    The network needs sides of 128 px or more that are multiples of 8; other pictures are enlarged
+    for it and the flow is brought back to their own grid.
+
+    References:
+        Teed and Deng 2020, https://arxiv.org/abs/2003.12039.
+    """
+
+    pairs_per_batch = 4
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._network = _network(weights)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        earlier: UInt8[np.ndarray, "pairs size size 3"],
+        later: UInt8[np.ndarray, "pairs size size 3"],
+    ) -> Float32[np.ndarray, "pairs size size 2"]:
+        """Displacement of every pixel of `earlier` in `later`, pixels; channel 0 is x, 1 is y."""
+        size = earlier.shape[1]
+        side = max(_SMALLEST_SIDE, -(-size // _SIDE_MULTIPLE) * _SIDE_MULTIPLE)
+        flow = self._network(_to_network(earlier, side), _to_network(later, side))[-1]
+        return np.ascontiguousarray(rescale_flow(flow, size).permute(0, 2, 3, 1).numpy())
+
+
+def rescale_flow(
+    flow: Float[Tensor, "pairs 2 side side"], size: int
+) -> Float[Tensor, "pairs 2 {size} {size}"]:
+    """Resize square optical flow and keep it in pixels of the new grid."""
+    side = flow.shape[-1]
+    if side == size:
+        return flow
+    resized = functional.interpolate(flow, size=(size, size), mode="bilinear", antialias=True)
+    return resized * (size / side)
+
+
+def load_weights(file: Path | None) -> bytes:
+    """Read RAFT-small's weights from a file, or download torchvision's.
+
+    Args:
+        file: State dictionary saved by torch or as safetensors; None: torchvision's own weights,
+            from the local cache once they have been downloaded.
+
+    Returns:
+        The weights as safetensors.
+
+    Raises:
+        FlowWeightsError: If they cannot be read or downloaded, or belong to another network.
+    """
+    weights = _download() if file is None else _read(file)
+    foreign = FlowWeightsError(
+        "flow_weights does not hold the weights of raft_small; "
+        f"take the state dictionary from {_HUB.url}"
+    )
+    if not isinstance(weights, dict):
+        raise foreign
+    if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise foreign
+    try:
+        _network(weights)
+    except RuntimeError:
+        raise foreign from None
+    return safetensors.torch.save(
+        {name: tensor.detach().float().contiguous() for name, tensor in sorted(weights.items())}
+    )
+
+
+def _download() -> object:
+    try:
+        return _HUB.get_state_dict(progress=False, check_hash=True)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise FlowWeightsError(
+            f"the weights of raft_small cannot be downloaded ({error}); "
+            f"fetch {_HUB.url} elsewhere and pass flow_weights=FILE"
+        ) from None
+
+
+def _read(file: Path) -> object:
+    unreadable = (
+        OSError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        ValueError,
+        pickle.UnpicklingError,
+        safetensors.SafetensorError,
+    )
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FlowWeightsError(f"flow_weights: there is no file {file.name!r}") from None
+    except unreadable as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FlowWeightsError(
+            f"flow_weights: {file.name!r} is not a file of weights ({reason})"
+        ) from None
+
+
+def _network(weights: Mapping[str, Tensor]) -> RAFT:
+    network: RAFT = raft_small(weights=None)
+    network.load_state_dict(dict(weights), strict=True)
+    return network.eval()
+
+
+def _to_network(
+    pictures: UInt8[np.ndarray, "pairs size size 3"], side: int
+) -> Float[Tensor, "pairs 3 {side} {side}"]:
+    """Pictures as the network expects them: channels first, -1 to 1, at least 128 px."""
+    batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    if side == pictures.shape[1]:
+        return batch
+    return functional.interpolate(batch, size=(side, side), mode="bilinear")
+
+
+def _build(weights: bytes | None) -> RaftSmall:
+    if weights is None:
+        raise FlowWeightsError("flow=raft_small needs its weights; see load_weights")
+    return RaftSmall(safetensors.torch.load(weights))
+
+
+RAFT_SMALL = FlowMethod(_build, load_weights, libraries=("torch", "torchvision"))

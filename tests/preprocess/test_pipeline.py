@@ -1,0 +1,282 @@
+import itertools
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from pydantic import ValidationError
+
+from asd_experiments.config import PreprocessConfig
+from asd_experiments.data.manifest import LabelsError
+from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
+from preprocess.flow.method import FlowWeightsError
+from preprocess.people import PERSON_FINDERS
+from preprocess.pipeline import Preprocessor, preprocess
+from tests.preprocess.films import ellipse, film, walk, wall, write_video
+from tests.preprocess.truth import flow_in_crops, in_crop, read_truth
+
+SIZE = 64
+
+
+@pytest.fixture(scope="session")
+def config(walkers: Path, tmp_path_factory: pytest.TempPathFactory) -> PreprocessConfig:
+    store = tmp_path_factory.mktemp("pipeline") / "store.zarr"
+    return PreprocessConfig(
+        videos=str(walkers), labels=str(walkers / "labels.csv"), store=str(store), size=SIZE
+    )
+
+
+@pytest.fixture(scope="session")
+def stored(config: PreprocessConfig) -> ClipStore:
+    preprocess(config)
+    return ClipStore(config.store)
+
+
+def arrays_of(store: ClipStore, key: str) -> dict[str, bytes]:
+    root = zarr.open_group(store.url, mode="r")[f"videos/{key}"]
+    return {name: root[name][:].tobytes() for name in ("rgb", "mask", "flow", "track")}
+
+
+def store_one(video: Path, recipe: dict[str, object]) -> tuple[ClipStore, VideoFacts]:
+    """What the logged model does: one video, a store in memory."""
+    preprocessor = Preprocessor(recipe)
+    memory = zarr.storage.MemoryStore()
+    writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends)
+    facts = preprocessor.store_video(video, writer)
+    key = video_key(facts.source_sha256)
+    row = {"video": video.name, "patient_id": "P", "label": "ASD", "key": key}
+    writer.finish(pd.DataFrame([row]), [])
+    return ClipStore(memory), facts
+
+
+def write_cohort(folder: Path, videos: dict[str, Iterable[np.ndarray]]) -> PreprocessConfig:
+    rows = []
+    for name, pictures in videos.items():
+        write_video(folder / name, pictures)
+        rows.append({"video": name, "patient_id": name, "label": "ASD"})
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    return PreprocessConfig(
+        videos=str(folder),
+        labels=str(folder / "labels.csv"),
+        store=str(folder / "store.zarr"),
+        size=SIZE,
+    )
+
+
+def test_command_stores_every_video(stored: ClipStore, config: PreprocessConfig) -> None:
+    assert len(stored.videos) == 3
+    assert list(stored.videos["label"]) == list(pd.read_csv(config.labels)["label"])
+    assert stored.recipe == config.recipe
+    assert {"av", "opencv-python-headless", "asd_experiments"} <= stored.backends.keys()
+    assert stored.failures == []
+    for video in stored.videos.itertuples():
+        assert video.frame_rate_hz == pytest.approx(25)
+        assert video.num_frames + video.first_frame <= video.source_frames == 50
+        assert video.person_share >= 0.9
+        frames = stored.read(video.key, 0, video.num_frames)
+        assert frames.mask.any(axis=(1, 2)).all()
+        assert len(frames.flow) == video.num_frames - 1
+
+
+def test_second_run_skips_what_is_there(
+    stored: ClipStore, config: PreprocessConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preprocess(config)
+    assert "3 of 3 videos are in" in capsys.readouterr().out
+    assert ClipStore(config.store).digest == stored.digest
+
+
+def test_single_video_gives_the_commands_bytes(stored: ClipStore, config: PreprocessConfig) -> None:
+    row = stored.videos.iloc[1]
+    single, facts = store_one(Path(config.videos) / row["video"], dict(stored.recipe))
+    assert facts.num_frames == row["num_frames"]
+    assert arrays_of(single, row["key"]) == arrays_of(stored, row["key"])
+
+
+def test_crops_hold_the_whole_body_and_move_smoothly(stored: ClipStore, walkers: Path) -> None:
+    for video in stored.videos.itertuples():
+        window = stored.track(video.key)
+        truth = read_truth(walkers / "truth" / f"{Path(video.video).stem}.npz")
+        box = truth.box[video.first_frame : video.first_frame + video.num_frames]
+        assert (window[:, :2] <= box[:, :2]).all()
+        assert (window[:, 2:] >= box[:, 2:]).all()
+        centre, true_centre = ((b[:, :2] + b[:, 2:]) / 2 for b in (window, box))
+        jitter = np.abs(np.diff(centre, 2, axis=0)).max()
+        true_jitter = np.abs(np.diff(true_centre, 2, axis=0)).max()
+        print(f"crop jitter {jitter:.3f} px, of the true box {true_jitter:.3f} px")
+        assert jitter < 0.2 < true_jitter
+        assert np.linalg.norm(centre - true_centre, axis=1).max() < 0.1 * (box[0, 3] - box[0, 1])
+
+
+def test_flow_is_near_the_truth(walkers: Path, config: PreprocessConfig) -> None:
+    """Errors are those of DIS on plain clothes; zero flow would be as wrong as the flow is long."""
+    video = sorted((walkers / "videos").glob("*.mp4"))[0]
+    truth = read_truth(walkers / "truth" / f"{video.stem}.npz")
+    size = 224
+    store, facts = store_one(video, replace(config, size=size).recipe)
+    key = video_key(facts.source_sha256)
+    frames, window = store.read(key, 0, facts.num_frames), store.track(key)
+    body, surroundings, length = [], [], []
+    for number, flow in enumerate(frames.flow):
+        source = number + facts.first_frame
+        true = flow_in_crops(truth.flow[source], window[number], window[number + 1], size)
+        on_body = in_crop(truth.mask[source], window[number], size) > 0
+        error = np.linalg.norm(flow - true, axis=-1)
+        body.append(error[on_body].mean())
+        surroundings.append(error[~on_body].mean())
+        length.append(np.linalg.norm(true[on_body], axis=-1).mean())
+    print(
+        f"DIS end-point error: body {np.mean(body):.2f} px of {np.mean(length):.2f} px, "
+        f"surroundings {np.mean(surroundings):.2f} px"
+    )
+    assert np.mean(body) < 0.8 * np.mean(length)
+    assert np.mean(surroundings) < 1.0
+
+
+def test_flow_scales_with_the_stored_grid(walkers: Path, config: PreprocessConfig) -> None:
+    video = sorted((walkers / "videos").glob("*.mp4"))[0]
+    speeds = []
+    for size in (96, 192):
+        store, facts = store_one(video, replace(config, size=size).recipe)
+        flow = store.read(video_key(facts.source_sha256), 0, facts.num_frames).flow
+        speeds.append(np.median(flow[..., 0]))
+    assert speeds[1] / speeds[0] == pytest.approx(2, rel=0.15)
+
+
+def test_failed_video_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = wall(96, 160)
+    nobody = [np.zeros((96, 160), np.uint8)] * 30
+    config = write_cohort(
+        tmp_path,
+        {
+            "empty.mp4": film(nobody, scene),
+            "walk.mp4": film(walk(96, 160, 40), scene),
+            "cut.mp4": film(walk(96, 160, 60), wall(96, 160, seed=1)),
+        },
+    )
+    write_video(
+        tmp_path / "cut.mp4",
+        film(walk(96, 160, 60), scene, noise=9.0),
+        {"movflags": "faststart"},
+    )
+    whole = (tmp_path / "cut.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(SystemExit) as caught:
+        preprocess(config)
+    assert caught.value.code == 1
+    output = "".join(capsys.readouterr())
+    assert "empty.mp4: no person found" in output
+    assert "cut.mp4: it is truncated: " in output
+    assert str(tmp_path / "cut.mp4") not in output
+    assert "1 of 3 videos are in" in output
+    store = ClipStore(config.store)
+    assert list(store.videos["video"]) == ["walk.mp4"]
+    assert [failure["video"] for failure in store.failures] == ["empty.mp4", "cut.mp4"]
+
+
+def test_bug_is_not_mistaken_for_a_bad_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise TypeError("a bug")
+
+    config = write_cohort(tmp_path, {"walk.mp4": film(walk(96, 160, 30), wall(96, 160))})
+    monkeypatch.setitem(PERSON_FINDERS, "motion", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        preprocess(config)
+
+
+def test_labels_and_weights_are_checked_before_any_video(
+    config: PreprocessConfig, tmp_path: Path
+) -> None:
+    store = str(tmp_path / "store.zarr")
+    with pytest.raises(LabelsError, match=r"none\.csv"):
+        preprocess(replace(config, labels=str(tmp_path / "none.csv"), store=store))
+    with pytest.raises(FlowWeightsError, match=r"no file 'none\.pth'"):
+        preprocess(
+            replace(config, flow="raft_small", flow_weights=str(tmp_path / "none.pth"), store=store)
+        )
+    assert not Path(store).exists()
+
+
+@pytest.mark.slow
+def test_stored_weights_repeat_the_flow(shared_data: Path, tmp_path: Path) -> None:
+    config = replace(
+        write_cohort(tmp_path, {"walk.mp4": film(walk(96, 160, 16), wall(96, 160))}),
+        flow="raft_small",
+        flow_weights=str(shared_data / "weights" / "raft_small.pth"),
+        size=32,
+    )
+    preprocess(config)
+    store = ClipStore(config.store)
+    again = Preprocessor(store.recipe, store.flow_weights())
+    assert again.backends == store.backends
+    assert {"torch", "torchvision"} <= store.backends.keys()
+    memory = zarr.storage.MemoryStore()
+    writer = StoreWriter(memory, again.recipe, again.backends, store.flow_weights())
+    again.store_video(tmp_path / "walk.mp4", writer)
+    writer.finish(store.videos[["video", "patient_id", "label", "key"]], [])
+    key = store.videos["key"].iloc[0]
+    assert arrays_of(ClipStore(memory), key) == arrays_of(store, key)
+    assert store.read(key, 0, 10).flow.any()
+
+
+def test_recipe_must_be_complete(config: PreprocessConfig) -> None:
+    recipe = config.recipe
+    with pytest.raises(ValueError, match="the recipe lacks: margin, size"):
+        Preprocessor({name: recipe[name] for name in recipe.keys() - {"size", "margin"}})
+    with pytest.raises(ValidationError, match="people"):
+        Preprocessor({**recipe, "people": "crystal ball"})
+    with pytest.raises(ValueError, match="the recipe holds more than a recipe: store"):
+        Preprocessor({**recipe, "store": "elsewhere"})
+
+
+def test_thread_count_does_not_change_what_is_stored(
+    stored: ClipStore, config: PreprocessConfig
+) -> None:
+    row = stored.videos.iloc[0]
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(before + 1)
+    try:
+        again, _ = store_one(Path(config.videos) / row["video"], config.recipe)
+        assert cv2.getNumThreads() == before + 1
+    finally:
+        cv2.setNumThreads(before)
+    assert arrays_of(again, row["key"]) == arrays_of(stored, row["key"])
+
+
+@pytest.fixture
+def peak_bytes(tmp_path: Path) -> Callable[[int], int]:
+    def measure(num_frames: int) -> int:
+        path = np.linspace(30, 130, 60)
+        to_and_fro = itertools.cycle([*path, *path[::-1]])
+        masks: Iterator[np.ndarray] = (
+            ellipse(96, 160, x) for x in itertools.islice(to_and_fro, num_frames)
+        )
+        video = write_video(tmp_path / f"{num_frames}.mp4", film(masks, wall(96, 160)))
+        preprocessor = Preprocessor(PreprocessConfig("-", "-", size=SIZE).recipe)
+        writer = StoreWriter(
+            str(tmp_path / f"{num_frames}.zarr"), preprocessor.recipe, preprocessor.backends
+        )
+        tracemalloc.start()
+        facts = preprocessor.store_video(video, writer)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert facts.num_frames == num_frames
+        return peak
+
+    return measure
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_length(peak_bytes: Callable[[int], int]) -> None:
+    """480 more frames are 22 MB of pictures and 26 MB of stored arrays."""
+    peak_bytes(60)
+    short, long = peak_bytes(60), peak_bytes(540)
+    print(f"peak {short / 1e6:.1f} MB for 60 frames, {long / 1e6:.1f} MB for 540")
+    assert long - short < 2e6
