@@ -1,0 +1,73 @@
+"""What every backbone is: a 3D CNN that turns a clip into one feature vector."""
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+MIN_CHANNELS = 8
+
+
+class Backbone(nn.Module):
+    """A 3D CNN without its classifier; one file per network beside this one.
+
+    A subclass builds its layers from these arguments, sets `num_features` and writes `forward`.
+    Dropout is the last thing done to the features, so a classifier on them is one linear layer.
+
+    Batch norm, where a network has it, needs more than one value per channel in training mode:
+    a batch of one clip whose last feature map is 1x1x1 is refused by PyTorch with "Expected more
+    than 1 value per channel when training". A batch of two always trains, and evaluation takes
+    any batch.
+
+    Args:
+        in_channels: Channels of the clip: 3 for RGB, 2 for optical flow.
+        clip_length: Frames per clip, at least `min_clip_length`.
+        size: Height and width of the clip, pixels, at least `min_size`.
+        width: Multiplier of every layer's channels; 1 is the published network.
+        dropout: Probability of dropping a feature in training, 0 to 1.
+
+    Raises:
+        ValueError: If the clip is too short or too small for the network, or width not positive.
+    """
+
+    min_clip_length: ClassVar[int] = 4
+    """Shortest clip, frames: below four a 3x3x3 network sees hardly any motion."""
+
+    min_size: ClassVar[int]
+    """Smallest frame, pixels: the network's total spatial stride."""
+
+    num_features: int
+    """Length of the feature vector."""
+
+    def __init__(
+        self, *, in_channels: int, clip_length: int, size: int, width: float, dropout: float
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if clip_length < self.min_clip_length:
+            raise ValueError(
+                f"clip_length of {name} must be at least {self.min_clip_length}, got {clip_length}"
+            )
+        if size < self.min_size:
+            raise ValueError(
+                f"size of {name} must be at least {self.min_size} px (its total stride), got {size}"
+            )
+        if width <= 0:
+            raise ValueError(f"width must be positive, got {width}")
+
+    def forward(
+        self, clip: Float[Tensor, "clip channel time height width"]
+    ) -> Float[Tensor, "clip feature"]:
+        """Compute one feature vector per clip; the clip is left as it was."""
+        raise NotImplementedError
+
+
+def scale_channels(channels: int, width: float, *, multiple_of: int = 1) -> int:
+    """Multiply a layer's channels by `width`, rounded, never fewer than 8.
+
+    Args:
+        channels: Channels of the published layer.
+        width: Multiplier; 1 returns `channels`.
+        multiple_of: Round to a multiple of this, which must divide 8.
+    """
+    return max(MIN_CHANNELS, multiple_of * round(channels * width / multiple_of))

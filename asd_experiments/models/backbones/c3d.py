@@ -1,0 +1,87 @@
+"""C3D: plain 3x3x3 convolutions, as first used to learn features from video."""
+
+from collections import OrderedDict
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from asd_experiments.models.backbones.backbone import Backbone, scale_channels
+
+STAGES = (
+    {"conv1a": 64},
+    {"conv2a": 128},
+    {"conv3a": 256, "conv3b": 256},
+    {"conv4a": 512, "conv4b": 512},
+    {"conv5a": 512, "conv5b": 512},
+)
+FULLY_CONNECTED = 4096
+
+
+class C3D(Backbone):
+    """Eight 3x3x3 convolutions, five max pools and fc6, fc7; the features are fc7.
+
+    fc6 is sized for one clip length and frame size, so a network takes only the clips it was
+    built for. 16x112x112 is the published network (78.0 million parameters with 2 classes); fc6
+    grows with the clip and dominates early: at 64x224x224 it alone has 537 million.
+
+    Pool 1 keeps time, pools 2 to 5 halve it. Fewer than 16 frames leave a single one before
+    pool 5; from there on, pools are spatial only, which is this project's extension.
+
+    The paper has no batch norm. PyTorch's default start shrinks the signal by the root of 6 in
+    every layer, nearly eight thousandfold in all ten, and such a network hardly trains; He's start
+    keeps the signal's size, with zero biases.
+
+    References:
+        Tran et al. 2015, section 3.3, https://arxiv.org/abs/1412.0767.
+        Spatial padding of pool 5 (7 to 4): the authors' Caffe release, kept by its ports.
+        He et al. 2015, section 2.2, https://arxiv.org/abs/1502.01852.
+    """
+
+    min_size = 16
+
+    def __init__(
+        self, *, in_channels: int, clip_length: int, size: int, width: float, dropout: float
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels,
+            clip_length=clip_length,
+            size=size,
+            width=width,
+            dropout=dropout,
+        )
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        channels, frames, side = in_channels, clip_length, size
+        for number, stage in enumerate(STAGES, start=1):
+            for name, published in stage.items():
+                out_channels = scale_channels(published, width)
+                layers[name] = nn.Conv3d(channels, out_channels, kernel_size=3, padding=1)
+                layers[name.replace("conv", "relu")] = nn.ReLU(inplace=True)
+                channels = out_channels
+            time_step = 2 if number > 1 and frames > 1 else 1
+            padding = 1 if number == len(STAGES) else 0
+            layers[f"pool{number}"] = nn.MaxPool3d((time_step, 2, 2), padding=(0, padding, padding))
+            frames //= time_step
+            side = side // 2 + padding
+        self.convolutions = nn.Sequential(layers)
+        self.num_features = scale_channels(FULLY_CONNECTED, width)
+        self.fc6 = nn.Linear(channels * frames * side * side, self.num_features)
+        self.fc7 = nn.Linear(self.num_features, self.num_features)
+        self.relu = nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+        self._initialise()
+
+    def forward(
+        self, clip: Float[Tensor, "clip channel time height width"]
+    ) -> Float[Tensor, "clip feature"]:
+        """Compute fc7, after its ReLU and dropout."""
+        maps = self.convolutions(clip).flatten(1)
+        fc6 = self.dropout(self.relu(self.fc6(maps)))
+        fc7: Tensor = self.dropout(self.relu(self.fc7(fc6)))
+        return fc7
+
+    def _initialise(self) -> None:
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv3d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)

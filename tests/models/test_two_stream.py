@@ -1,0 +1,149 @@
+"""Two-stream models: every backbone with every fusion."""
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch.nn.functional import cross_entropy
+
+from asd_experiments.models.backbones import BACKBONES, build_backbone
+from asd_experiments.models.fusion import FUSIONS, build_fusion
+from asd_experiments.models.two_stream import TwoStream, build_two_stream
+
+
+def build(backbone="slow", fusion="late_average", *, clip_length=8, size=32, dropout=0.0):
+    torch.manual_seed(0)
+    return build_two_stream(
+        backbone=backbone,
+        fusion=fusion,
+        num_classes=2,
+        clip_length=clip_length,
+        size=size,
+        width=0.125,
+        dropout=dropout,
+    )
+
+
+def random_clips(number, *, clip_length=8, size=32):
+    generator = torch.Generator().manual_seed(1)
+    shape = (clip_length, size, size)
+    return (
+        torch.randn(number, 3, *shape, generator=generator),
+        torch.randn(number, 2, *shape, generator=generator),
+    )
+
+
+backbones = pytest.mark.parametrize("backbone", list(BACKBONES))
+fusions = pytest.mark.parametrize("fusion", list(FUSIONS))
+
+
+@backbones
+@fusions
+@pytest.mark.parametrize("number", [1, 3])
+def test_scores_have_one_row_per_clip(backbone, fusion, number):
+    model = build(backbone, fusion).eval()
+    with torch.no_grad():
+        scores = model(*random_clips(number))
+    for score in (scores.fused, *(getattr(scores, stream) for stream in model.streams)):
+        assert score.shape == (number, 2)
+        assert score.isfinite().all()
+
+
+@fusions
+def test_unused_stream_is_neither_built_nor_read(fusion):
+    model = build(fusion=fusion).eval()
+    assert set(model.backbones) == set(model.streams)
+    clips = dict(zip(("appearance", "motion"), random_clips(2), strict=True))
+    with torch.no_grad():
+        before = model(**clips).fused
+        for stream, clip in clips.items():
+            changed = model(**(clips | {stream: clip + 1})).fused
+            assert torch.equal(before, changed) == (stream not in model.streams)
+
+
+@backbones
+@fusions
+def test_gradient_reaches_every_parameter(backbone, fusion):
+    model, labels = build(backbone, fusion).train(), torch.tensor([0, 1, 0])
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    # pytorchvideo starts its last batch norms at zero, which blocks the first step's gradient.
+    for _ in range(2):
+        optimiser.zero_grad()
+        cross_entropy(model(*random_clips(3)).fused, labels).backward()
+        optimiser.step()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+@backbones
+def test_state_survives_a_file(backbone):
+    model = build(backbone).train()
+    model(*random_clips(2))
+    saved = save(model.state_dict())
+    torch.manual_seed(9)
+    other = build(backbone)
+    for parameter in other.parameters():
+        torch.nn.init.normal_(parameter)
+    other.load_state_dict(load(saved))
+    with torch.no_grad():
+        assert torch.equal(
+            model.eval()(*random_clips(2)).fused, other.eval()(*random_clips(2)).fused
+        )
+
+
+def test_evaluation_repeats_although_training_drops_features():
+    model, clips = build(dropout=0.5), random_clips(2)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(*clips).fused, model(*clips).fused)
+        assert not torch.equal(model.train()(*clips).fused, model(*clips).fused)
+
+
+def test_streams_share_no_weights():
+    model = build()
+    first, second = (model.backbones[s].state_dict() for s in ("appearance", "motion"))
+    assert not {t.data_ptr() for t in first.values()} & {t.data_ptr() for t in second.values()}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"backbone": "c4d"}, "unknown backbone 'c4d'; choose one of: c3d"),
+        ({"fusion": "gatd"}, "unknown fusion 'gatd'; choose one of: appearance_only"),
+        ({"clip_length": 2}, "clip_length of Slow must be at least 4, got 2"),
+        ({"size": 24}, r"size of Slow must be at least 32 px \(its total stride\), got 24"),
+    ],
+)
+def test_wrong_parts_are_named(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        build(**wrong)
+
+
+def test_backbones_must_be_those_of_the_fusion():
+    backbone = build_backbone(
+        "slow", in_channels=3, clip_length=8, size=32, width=0.125, dropout=0.5
+    )
+    fusion = build_fusion(
+        "late_average", num_features={"appearance": 8, "motion": 8}, num_classes=2
+    )
+    with pytest.raises(ValueError, match="needs backbones for appearance, motion; got: appearance"):
+        TwoStream({"appearance": backbone}, fusion)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "fusion"),
+    [(name, "late_average") for name in BACKBONES] + [("slow", name) for name in FUSIONS],
+)
+def test_four_clips_are_learned_by_heart(backbone, fusion):
+    model, clips, labels = build(backbone, fusion), random_clips(4), torch.tensor([0, 1, 1, 0])
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for _ in range(200):
+        optimiser.zero_grad()
+        loss = cross_entropy(model.train()(*clips).fused, labels)
+        loss.backward()
+        optimiser.step()
+        if loss < 0.05:
+            break
+    assert loss < 0.05
+    with torch.no_grad():
+        for _ in range(20):  # lets batch norm's running averages reach the final weights
+            model(*clips)
+        assert torch.equal(model.eval()(*clips).fused.argmax(dim=1), labels)
