@@ -1,0 +1,222 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from asd_experiments.evaluation.confusion import confusion_counts
+from asd_experiments.evaluation.metrics import METRICS, evaluate, metric_values
+from asd_experiments.evaluation.predictions import select_units
+from asd_experiments.evaluation.threshold import choose_thresholds
+
+from .builders import CLASSES, THREE, clip, random_table, two_class_table
+
+HALF = dict.fromkeys(range(5), 0.5)
+
+
+def test_two_classes_by_hand():
+    # predicted:      ASD   non-ASD
+    # true ASD         3       1
+    # true non-ASD     2       4
+    scores = {"ASD": [0.9, 0.8, 0.6, 0.2], "non-ASD": [0.7, 0.5, 0.4, 0.3, 0.2, 0.1]}
+    rows = two_class_table(
+        [(0, f"{label}{i}", label, s) for label in scores for i, s in enumerate(scores[label])]
+    )
+    assert confusion_counts(rows, CLASSES, "ASD", HALF).tolist() == [[3, 1], [2, 4]]
+    assert metric_values(rows, CLASSES, "ASD", HALF) == pytest.approx(
+        {
+            "accuracy": 7 / 10,
+            "sensitivity": 3 / 4,
+            "specificity": 4 / 6,
+            "balanced_accuracy": (3 / 4 + 4 / 6) / 2,
+            "f1": 2 * 3 / (2 * 3 + 2 + 1),
+            # agreement 0.7; by chance (4 * 5 + 6 * 5) / 100 = 0.5
+            "kappa": (0.7 - 0.5) / (1 - 0.5),
+            # pairs won: 0.9 and 0.8 beat all 6; 0.6 beats 5; 0.2 beats 1 and ties 1
+            "auroc": (6 + 6 + 5 + 1.5) / 24,
+            # squared errors of ASD 0.01, 0.04, 0.16, 0.64; of the others 1.04 together
+            "brier": (0.85 + 1.04) / 10,
+        },
+        abs=1e-6,
+    )
+
+
+def test_the_other_positive_class_swaps_sensitivity_and_specificity():
+    rows = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "ASD", 0.3), (0, "c", "non-ASD", 0.2)])
+    values = metric_values(rows, CLASSES, "non-ASD", HALF)
+    assert (values["sensitivity"], values["specificity"], values["f1"]) == pytest.approx(
+        (1.0, 0.5, 2 / 3), abs=1e-6
+    )
+
+
+def test_three_classes_by_hand():
+    # predicted:  ASD DHS LCS
+    # true ASD     2   1   0
+    # true DHS     0   1   1
+    # true LCS     1   0   4
+    expected = [[2, 1, 0], [0, 1, 1], [1, 0, 4]]
+    sure = {0: (0.8, 0.1, 0.1), 1: (0.1, 0.8, 0.1), 2: (0.1, 0.1, 0.8)}
+    rows = pd.DataFrame(
+        [
+            clip(0, "test", f"{true}{predicted}{i}", THREE[true], sure[predicted], classes=THREE)
+            for true in range(3)
+            for predicted in range(3)
+            for i in range(expected[true][predicted])
+        ]
+    )
+    assert confusion_counts(rows, THREE, "ASD", {}).tolist() == expected
+    values = metric_values(rows, THREE, "ASD", {})
+    recall = (2 / 3 + 1 / 2 + 4 / 5) / 3
+    # One against the rest with two-valued scores: (sensitivity + specificity) / 2.
+    specificities = (6 / 7, 7 / 8, 4 / 5)
+    assert values == pytest.approx(
+        {
+            "accuracy": 7 / 10,
+            "sensitivity": recall,
+            "balanced_accuracy": recall,
+            "specificity": sum(specificities) / 3,
+            "f1": (2 * 2 / 6 + 2 * 1 / 4 + 2 * 4 / 10) / 3,
+            # agreement 0.7; by chance (3 * 3 + 2 * 2 + 5 * 5) / 100 = 0.38
+            "kappa": (0.7 - 0.38) / (1 - 0.38),
+            "auroc": (recall + sum(specificities) / 3) / 2,
+            # right: 0.04 + 0.01 + 0.01; wrong: 0.64 + 0.81 + 0.01
+            "brier": (7 * 0.06 + 3 * 1.46) / 10,
+        },
+        abs=1e-6,
+    )
+
+
+@pytest.mark.parametrize("classes", [CLASSES, THREE])
+@pytest.mark.parametrize("unit", ["clip", "video", "patient"])
+def test_metrics_agree_with_scikit_learn(classes, unit):
+    table = random_table(classes, 30, 0.8)
+    thresholds = {f: t.value for f, t in choose_thresholds(table, classes, "ASD").items()}
+    rows = select_units(table, "test", unit)
+    probabilities = rows[[f"probability_{name}" for name in classes]].to_numpy()
+    if len(classes) == 2:
+        cut = rows["fold"].map(thresholds)
+        decided = np.where(probabilities[:, 0] >= cut, "ASD", "non-ASD")
+        auroc = sklearn_metrics.roc_auc_score(rows["label"] == "ASD", probabilities[:, 0])
+        average = {"pos_label": "ASD", "average": "binary"}
+    else:
+        decided = np.array(classes)[probabilities.argmax(axis=1)]
+        auroc = sklearn_metrics.roc_auc_score(rows["label"], probabilities, multi_class="ovr")
+        average = {"average": "macro"}
+    truth = rows["label"]
+    expected = {
+        "auroc": auroc,
+        "accuracy": sklearn_metrics.accuracy_score(truth, decided),
+        "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, decided),
+        "f1": sklearn_metrics.f1_score(truth, decided, **average),
+        "sensitivity": sklearn_metrics.recall_score(truth, decided, **average),
+        "kappa": sklearn_metrics.cohen_kappa_score(truth, decided),
+    }
+    values = metric_values(rows, classes, "ASD", thresholds)
+    assert {name: values[name] for name in expected} == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("classes", [CLASSES, THREE])
+def test_names_are_complete(classes):
+    table = random_table(classes, 30, 1.0)
+    expected = {
+        f"{split}/{unit}/{metric}{suffix}"
+        for split in ("val", "test")
+        for unit in ("clip", "video", "patient")
+        for metric in METRICS
+        for suffix in ("", "_fold_mean", "_fold_sd")
+    } | {
+        f"test/{unit}/auroc_ci_{end}"
+        for unit in ("clip", "video", "patient")
+        for end in ("low", "high")
+    }
+    values = evaluate(table, classes, "ASD", HALF)
+    assert values.keys() == expected
+    assert all(math.isfinite(value) for value in values.values())
+    for unit in ("clip", "video", "patient"):
+        low, high = (values[f"test/{unit}/auroc_ci_{end}"] for end in ("low", "high"))
+        assert low < values[f"test/{unit}/auroc"] < high
+
+
+def test_pooled_is_not_the_fold_mean():
+    # Each fold ranks its patients perfectly, but fold 1 scores everybody higher.
+    table = two_class_table(
+        [
+            (0, "a", "ASD", 0.4),
+            (0, "b", "non-ASD", 0.2),
+            (1, "c", "ASD", 0.9),
+            (1, "d", "non-ASD", 0.6),
+            (1, "e", "non-ASD", 0.7),
+        ]
+    )
+    values = evaluate(table, CLASSES, "ASD", {0: 0.3, 1: 0.65})
+    # Pooled pairs: c wins 3, a wins against b only: 4 of 6.
+    assert values["test/patient/auroc"] == pytest.approx(4 / 6, abs=1e-6)
+    assert values["test/patient/auroc_fold_mean"] == 1.0
+    assert values["test/patient/auroc_fold_sd"] == 0.0
+    # Each judged by its own fold's threshold: only e is wrong.
+    assert values["test/patient/accuracy"] == pytest.approx(4 / 5)
+    assert values["test/patient/accuracy_fold_mean"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-6)
+    # SD of 1 and 2/3 with n - 1: their difference / sqrt(2).
+    sd = (1 / 3) / math.sqrt(2)
+    assert values["test/patient/accuracy_fold_sd"] == pytest.approx(sd, abs=1e-6)
+    assert "val/patient/auroc" not in values
+    assert not any("fold_count" in name for name in values)
+
+
+def test_a_fold_without_a_class_does_not_count_where_it_is_undefined():
+    table = two_class_table(
+        [
+            (0, "a", "ASD", 0.4),
+            (0, "b", "non-ASD", 0.6),
+            (1, "c", "ASD", 0.9),
+            (1, "d", "non-ASD", 0.1),
+            (2, "e", "ASD", 0.8),
+        ]
+    )
+    values = evaluate(table, CLASSES, "ASD", HALF)
+    assert values["test/patient/auroc_fold_mean"] == 0.5  # of 0 and 1
+    assert values["test/patient/auroc_fold_count"] == 2
+    assert values["test/patient/specificity_fold_count"] == 2
+    assert values["test/patient/sensitivity_fold_mean"] == pytest.approx(2 / 3)  # of 0, 1 and 1
+    assert "test/patient/sensitivity_fold_count" not in values
+    assert "test/patient/accuracy_fold_count" not in values
+
+
+def test_what_one_class_leaves_undefined_is_left_out():
+    table = two_class_table([(0, "a", "ASD", 0.9), (1, "b", "ASD", 0.1)])
+    values = evaluate(table, CLASSES, "ASD", HALF)
+    pooled = {name.rsplit("/")[-1] for name in values if "fold" not in name}
+    assert pooled == {"accuracy", "sensitivity", "f1", "brier"}
+    assert values["test/clip/auroc_fold_count"] == 0
+    assert "test/clip/auroc_fold_mean" not in values
+    assert "test/clip/auroc_ci_low" not in values
+
+
+def test_one_fold_has_no_standard_deviation():
+    table = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "non-ASD", 0.1)])
+    values = evaluate(table, CLASSES, "ASD", HALF)
+    assert values["test/clip/auroc_fold_mean"] == 1.0
+    assert not any(name.endswith("_fold_sd") for name in values)
+
+
+def test_three_class_averages_need_every_class():
+    rows = random_table(THREE, 30, 1.0)
+    rows = rows[rows["label"] != "LCS"]
+    assert metric_values(rows, THREE, "ASD", {}).keys() == {"accuracy", "kappa", "brier"}
+    assert metric_values(rows.iloc[:1], THREE, "ASD", {}).keys() == {"accuracy", "brier"}
+    assert metric_values(rows.iloc[:0], THREE, "ASD", {}) == {}
+
+
+def test_order_of_rows_does_not_matter():
+    table = random_table(CLASSES, 20, 1.0)
+    shuffled = table.sample(frac=1, random_state=0)
+    assert evaluate(shuffled, CLASSES, "ASD", HALF) == evaluate(table, CLASSES, "ASD", HALF)
+
+
+def test_bad_input_is_refused():
+    table = two_class_table([(0, "a", "ASD", 0.9), (3, "b", "non-ASD", 0.1)])
+    with pytest.raises(ValueError, match="every fold needs a threshold, fold 3 has none"):
+        evaluate(table, CLASSES, "ASD", {0: 0.5})
+    with pytest.raises(ValueError, match="lacks the columns fold"):
+        evaluate(table.drop(columns="fold"), CLASSES, "ASD", HALF)
