@@ -1,0 +1,1 @@
+"""Training with Lightning: one fold, and all of them."""

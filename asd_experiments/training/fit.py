@@ -1,0 +1,224 @@
+"""Training of one fold: inner validation chooses the epoch, test is read once."""
+
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from asd_experiments.config import TrialConfig
+from asd_experiments.data.clips import ClipDataset, ClipSample, InOrder, Shuffled
+from asd_experiments.data.store import ClipStore
+from asd_experiments.evaluation.predictions import PLAIN_COLUMNS
+from asd_experiments.models.two_stream import TwoStream, build_two_stream
+from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule, class_weights
+from asd_experiments.training.prediction import predict_clips
+
+# It greets every fold with the hardware, a tip and the reason for stopping.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
+EpochReport = Callable[[int, dict[str, float]], None]
+"""Called after every epoch with its number, counted from 1, and its figures."""
+
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What the training of one fold leaves behind."""
+
+    fold: int
+    """Number of the fold, counted from 0."""
+
+    network: TwoStream
+    """Network with the weights of the best epoch, on the CPU."""
+
+    best_epoch: int
+    """Epoch chosen by inner validation, counted from 1."""
+
+    epochs: int
+    """Epochs trained."""
+
+    predictions: pd.DataFrame
+    """Prediction table of the inner validation and the test patients."""
+
+    seconds: float
+    """Wall-clock time of training and prediction."""
+
+
+def fit_fold(
+    config: TrialConfig,
+    store: ClipStore,
+    clips: pd.DataFrame,
+    *,
+    fold: int,
+    classes: list[str],
+    report: EpochReport,
+) -> FoldResult:
+    """Train one fold and predict its validation and test clips with the best epoch's weights.
+
+    Args:
+        config: Configuration of the trial.
+        store: Clip store.
+        clips: Clip table of all patients with this fold's `split` and `group`.
+        fold: Number of the fold.
+        classes: Labels in the order of the network's outputs.
+        report: Called after every epoch.
+    """
+    started = time.monotonic()
+    seed_everything(config.seed + fold, workers=True, verbose=False)
+    parts = {
+        str(split): rows.reset_index(drop=True)
+        for split, rows in clips.assign(fold=fold).groupby("split")
+    }
+    data = {split: _dataset(config, store, rows, classes) for split, rows in parts.items()}
+    network = _network(config, classes)
+    patients = parts["train"].drop_duplicates("patient_id")
+    module = TwoStreamModule(
+        network,
+        parts["val"],
+        classes=classes,
+        class_weights=class_weights(patients["label"], classes),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
+    with tempfile.TemporaryDirectory(prefix="fold_") as folder:
+        best_epoch, epochs = _train(config, module, data, folder=Path(folder), report=report)
+    tables = [
+        parts[split][list(PLAIN_COLUMNS)].join(_predict(config, network, data[split], classes))
+        for split in ("val", "test")
+    ]
+    return FoldResult(
+        fold=fold,
+        network=network.cpu(),
+        best_epoch=best_epoch,
+        epochs=epochs,
+        predictions=pd.concat(tables, ignore_index=True),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _dataset(
+    config: TrialConfig, store: ClipStore, clips: pd.DataFrame, classes: list[str]
+) -> ClipDataset:
+    return ClipDataset(
+        store,
+        clips,
+        classes=classes,
+        clip_length=config.clip_length,
+        size=config.size,
+        segmentation=config.segmentation,
+    )
+
+
+def _network(config: TrialConfig, classes: list[str]) -> TwoStream:
+    return build_two_stream(
+        backbone=config.backbone,
+        fusion=config.fusion,
+        num_classes=len(classes),
+        clip_length=config.clip_length,
+        size=config.size,
+        width=config.width,
+        dropout=config.dropout,
+    )
+
+
+def _train(
+    config: TrialConfig,
+    module: TwoStreamModule,
+    data: dict[str, ClipDataset],
+    *,
+    folder: Path,
+    report: EpochReport,
+) -> tuple[int, int]:
+    """Train, put the best epoch's weights into the module, and say which epoch of how many."""
+    checkpoint = ModelCheckpoint(
+        folder, filename="{epoch}", monitor=SELECTION_METRIC, save_weights_only=True
+    )
+    stopping = EarlyStopping(SELECTION_METRIC, patience=config.patience)
+    trainer = Trainer(
+        accelerator=config.device,
+        devices=1,
+        precision=precision(config),
+        max_epochs=config.epochs,
+        callbacks=[checkpoint, stopping, _Reporter(report)],
+        deterministic="warn",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    with warnings.catch_warnings():
+        # Lightning's own use of PyTorch, and advice on settings that are chosen here.
+        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`", FutureWarning)
+        warnings.filterwarnings("ignore", ".*does not have many workers")
+        warnings.filterwarnings("ignore", ".*smaller than the logging interval")
+        trainer.fit(module, _training_loader(config, data["train"]), _loader(config, data["val"]))
+    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(best["state_dict"])
+    return best["epoch"] + 1, trainer.current_epoch
+
+
+def precision(config: TrialConfig) -> Precision:
+    """Arithmetic for this machine: bf16-mixed where `auto` meets a GPU that has it."""
+    if config.precision != "auto":
+        return config.precision
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+
+
+class _Reporter(Callback):
+    """Hands the epoch's figures on."""
+
+    def __init__(self, report: EpochReport) -> None:
+        self._report = report
+
+    def on_train_epoch_end(self, trainer: Trainer, _: LightningModule) -> None:
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._report(trainer.current_epoch + 1, figures)
+
+
+def _training_loader(config: TrialConfig, dataset: ClipDataset) -> DataLoader[ClipSample]:
+    sampler = Shuffled(len(dataset), augment=config.augment, seed=config.seed)
+    return DataLoader(
+        dataset,
+        batch_size=config.batch_size,
+        sampler=sampler,
+        drop_last=len(dataset) % config.batch_size == 1 and len(dataset) > 1,  # batch norm needs 2
+        num_workers=config.loader_workers,
+        persistent_workers=config.loader_workers > 0,
+    )
+
+
+def _loader(config: TrialConfig, dataset: ClipDataset) -> DataLoader[ClipSample]:
+    return DataLoader(
+        dataset,
+        batch_size=config.batch_size,
+        sampler=InOrder(len(dataset)),
+        num_workers=config.loader_workers,
+        persistent_workers=config.loader_workers > 0,
+    )
+
+
+def _predict(
+    config: TrialConfig, network: TwoStream, dataset: ClipDataset, classes: list[str]
+) -> pd.DataFrame:
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    return predict_clips(
+        network,
+        dataset,
+        classes,
+        batch_size=config.batch_size,
+        device="cuda" if on_gpu else "cpu",
+        loader_workers=config.loader_workers,
+    )

@@ -1,0 +1,66 @@
+"""Probabilities of clips: the one function behind test figures and the logged model."""
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from asd_experiments.data.clips import ClipDataset, InOrder
+from asd_experiments.evaluation.predictions import probability_columns
+from asd_experiments.models.two_stream import TwoStream
+
+
+def predict_clips(
+    network: TwoStream,
+    dataset: ClipDataset,
+    classes: list[str],
+    *,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    loader_workers: int = 0,
+) -> pd.DataFrame:
+    """Classify every clip of a data set, in 32-bit arithmetic and without augmentation.
+
+    Args:
+        network: Trained network; it is moved to `device` and left in evaluation mode.
+        dataset: Clips, in order.
+        classes: Labels in the order of the network's outputs.
+        batch_size: Clips at a time.
+        device: Where to compute.
+        loader_workers: Processes that read clips.
+
+    Returns:
+        One row per clip: `probability_<class>`, and `appearance_<class>` and `motion_<class>`
+        of the streams that the network has.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=InOrder(len(dataset)),
+        num_workers=min(loader_workers, len(dataset)),
+    )
+    network.eval().to(device)
+    tables = []
+    with torch.inference_mode():
+        for batch in loader:
+            scores = network(batch["appearance"].to(device), batch["motion"].to(device))
+            columns = _stream_columns(scores.appearance, "appearance", classes)
+            columns |= _stream_columns(scores.motion, "motion", classes)
+            fused = dict(zip(probability_columns(classes), _softmax(scores.fused).T, strict=True))
+            tables.append(pd.DataFrame(fused | columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _softmax(scores: Float[Tensor, "clip num_classes"]) -> Float[np.ndarray, "clip num_classes"]:
+    return scores.double().softmax(dim=1).cpu().numpy()
+
+
+def _stream_columns(
+    scores: Float[Tensor, "clip num_classes"] | None, stream: str, classes: list[str]
+) -> dict[str, np.ndarray]:
+    if scores is None:
+        return {}
+    names = [f"{stream}_{name}" for name in classes]
+    return dict(zip(names, _softmax(scores).T, strict=True))

@@ -1,0 +1,164 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from asd_experiments.config import TrialConfig
+from asd_experiments.errors import InputError
+from asd_experiments.evaluation.metrics import evaluate
+from asd_experiments.evaluation.predictions import check_predictions
+from asd_experiments.evaluation.threshold import choose_thresholds
+from asd_experiments.training import fit
+from asd_experiments.training.cross_validation import CrossValidation
+
+SMALL = TrialConfig(
+    store="unused",
+    clip_length=8,
+    size=32,
+    width=0.125,
+    folds=3,
+    inner_folds=3,
+    epochs=2,
+    patience=2,
+    learning_rate=3e-3,
+    dropout=0.0,
+    batch_size=4,
+    device="cpu",
+    loader_workers=0,
+)
+
+
+def ignore(epoch: int, figures: dict[str, float]) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def result(small_store):
+    return CrossValidation(SMALL, small_store).fit(0, ignore)
+
+
+def test_a_fold_predicts_its_validation_and_test_clips_and_no_training_clip(small_store, result):
+    validation = CrossValidation(SMALL, small_store)
+    table = result.predictions
+    check_predictions(table, validation.classes)
+    assigned = validation.manifest[validation.manifest["fold"] == 0]
+    for split in ("val", "test"):
+        expected = set(assigned.loc[assigned["split"] == split, "patient_id"])
+        assert set(table.loc[table["split"] == split, "patient_id"]) == expected
+    assert len(table) == 2 * table["video"].nunique()  # 20 frames hold two clips of 8
+    assert {"appearance_ASD", "motion_ASD"} <= set(table.columns)
+
+
+def test_the_same_seed_gives_the_same_weights_and_predictions(small_store, result):
+    again = CrossValidation(SMALL, small_store).fit(0, ignore)
+    for name, weights in result.network.state_dict().items():
+        assert torch.equal(weights, again.network.state_dict()[name]), name
+    assert result.predictions.equals(again.predictions)
+
+
+def test_reader_processes_change_nothing(small_store, result):
+    config = replace(SMALL, loader_workers=2)
+    again = CrossValidation(config, small_store).fit(0, ignore)
+    assert result.predictions.equals(again.predictions)
+
+
+def test_another_seed_gives_other_weights(small_store, result):
+    other = CrossValidation(replace(SMALL, seed=1), small_store).fit(0, ignore)
+    assert not result.predictions["probability_ASD"].equals(other.predictions["probability_ASD"])
+
+
+def test_the_best_epoch_is_kept_not_the_last(small_store, monkeypatch):
+    """Validation losses are dictated: the second epoch is best, two worse ones end the training."""
+    losses = iter([0.9, 0.3, 0.5, 0.6, 0.7, 0.8])
+    seen: list[dict[str, torch.Tensor]] = []
+    validation = CrossValidation(replace(SMALL, epochs=6), small_store)
+    calls = {"patients": 0}
+
+    def dictated(table, classes):
+        calls["patients"] += 1
+        return next(losses) if calls["patients"] % 2 == 0 else 1.0
+
+    monkeypatch.setattr("asd_experiments.training.module.balanced_log_loss", dictated)
+    original = fit._Reporter.on_train_epoch_end
+
+    def remember(self, trainer, module):
+        seen.append({k: v.clone() for k, v in module.network.state_dict().items()})
+        original(self, trainer, module)
+
+    monkeypatch.setattr(fit._Reporter, "on_train_epoch_end", remember)
+    result = validation.fit(0, ignore)
+    assert (result.best_epoch, result.epochs) == (2, 4)
+    final = result.network.state_dict()
+    assert all(torch.equal(final[name], seen[1][name]) for name in final)
+    assert any(not torch.equal(final[name], seen[3][name]) for name in final)
+
+
+def test_every_epoch_is_reported_with_its_losses(small_store):
+    reports = []
+    CrossValidation(SMALL, small_store).fit(1, lambda *report: reports.append(report))
+    assert [epoch for epoch, _ in reports] == [1, 2]
+    assert set(reports[0][1]) == {"train/clip/loss", "val/clip/loss", "val/patient/loss"}
+    assert all(np.isfinite(list(figures.values())).all() for _, figures in reports)
+
+
+def test_test_patients_are_read_once_and_only_after_training(small_store, monkeypatch):
+    """The rule behind every figure: no test clip is touched before the weights are final."""
+    validation = CrossValidation(SMALL, small_store)
+    rows = validation.manifest[validation.manifest["fold"] == 0]
+    test_patients = set(rows.loc[rows["split"] == "test", "patient_id"])
+    videos = small_store.videos
+    test_keys = set(videos.loc[videos["patient_id"].isin(test_patients), "key"])
+    events: list[str] = []
+    read = type(small_store).read
+
+    def spy(self, key, start, stop):
+        events.append("test" if key in test_keys else "other")
+        return read(self, key, start, stop)
+
+    monkeypatch.setattr(type(small_store), "read", spy)
+    validation.fit(0, lambda *_: events.append("epoch"))
+    first_test = events.index("test")
+    assert "epoch" not in events[first_test:]
+    assert events.count("test") == 2 * len(test_keys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fusion", ["late_average", "feature_concat", "motion_only"])
+def test_cross_validation_learns_what_can_be_learnt(make_store, fusion):
+    store = make_store(18, videos_per_patient=2, num_frames=24)
+    config = replace(SMALL, fusion=fusion, epochs=8, patience=8, augment=False)
+    assert auroc(config, store) > 0.9
+
+
+@pytest.mark.slow
+def test_three_classes_are_cross_validated(make_store):
+    store = make_store(18, videos_per_patient=2, classes=("ASD", "DHS", "LCS"))
+    config = replace(SMALL, epochs=8, patience=8, augment=False)
+    assert auroc(config, store) > 0.8
+
+
+def auroc(config, store) -> float:
+    import pandas as pd
+
+    validation = CrossValidation(config, store)
+    tables = [validation.fit(fold, ignore).predictions for fold in range(validation.num_folds)]
+    table = pd.concat(tables, ignore_index=True)
+    chosen = choose_thresholds(table, validation.classes, "ASD")
+    thresholds = {fold: threshold.value for fold, threshold in chosen.items()}
+    return evaluate(table, validation.classes, "ASD", thresholds)["test/patient/auroc"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"positive_class": "scoliosis"}, "positive_class must be one of ASD, non_ASD"),
+        ({"device": "gpu"}, "PyTorch finds no GPU"),
+        ({"size": 32, "backbone": "slowfast", "clip_length": 256, "folds": 7}, "folds"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(small_store, changes, message):
+    if changes.get("device") == "gpu" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InputError, match=message):
+        CrossValidation(replace(SMALL, **changes), small_store)
