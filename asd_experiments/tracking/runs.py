@@ -1,0 +1,149 @@
+"""Runs in MLflow: where they go, how they start, and in which state they end."""
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import mlflow
+from mlflow.entities import Metric, Param
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+from asd_experiments.config import as_text
+
+EXPERIMENT = "asd_experiments"
+"""Experiment of runs that are started without `mlflow run` and without a chosen experiment."""
+
+MAX_PARAM_LENGTH = 6000
+
+
+class Interrupted(BaseException):
+    """Somebody asked this process to stop."""
+
+
+def use_tracking_store() -> None:
+    """Track to MLFLOW_TRACKING_URI where it is set, else to a database in this folder.
+
+    The address is absolute, so that it does not depend on a later change of folder.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').resolve()}")
+
+
+@contextmanager
+def trial_run(name: str) -> Iterator[str]:
+    """Open the run of a trial and close it in the right state, whatever happens.
+
+    Under `mlflow run` it is the run that `mlflow run` opened.
+
+    Args:
+        name: Name of the run, where it has none yet.
+
+    Yields:
+        The run's id.
+    """
+    run = mlflow.start_run(experiment_id=_experiment_id())
+    client = MlflowClient()
+    try:
+        with _stop_signals_raise():
+            client.set_tag(run.info.run_id, MLFLOW_RUN_NAME, name)
+            yield run.info.run_id
+    except BaseException as error:
+        mlflow.end_run(end_state(error))
+        _keep_traceback(client, run.info.run_id)
+        raise
+    mlflow.end_run()
+
+
+@contextmanager
+def fold_run(trial_run_id: str, name: str) -> Iterator[str]:
+    """Open a child run of a trial and close it in the right state, whatever happens.
+
+    Args:
+        trial_run_id: The parent.
+        name: Name of the child.
+
+    Yields:
+        The child's id.
+    """
+    client = MlflowClient()
+    experiment = client.get_run(trial_run_id).info.experiment_id
+    tags = {MLFLOW_PARENT_RUN_ID: trial_run_id, "asd.level": "fold"}
+    run = client.create_run(experiment, run_name=name, tags=tags)
+    try:
+        yield run.info.run_id
+    except BaseException as error:
+        client.set_terminated(run.info.run_id, end_state(error))
+        raise
+    client.set_terminated(run.info.run_id)
+
+
+def end_state(error: BaseException) -> str:
+    """State of a run that ended by an exception: KILLED if somebody stopped it, else FAILED."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    stopped = any(isinstance(e, KeyboardInterrupt | Interrupted) for e in chain)
+    return "KILLED" if stopped else "FAILED"
+
+
+def log_parameters(run_id: str, parameters: Mapping[str, object]) -> None:
+    """Log resolved parameters beside the raw ones that `mlflow run` logged before.
+
+    A parameter cannot be changed once it is logged. Where `mlflow run` logged another text than
+    ours (`1e-4` for 0.0001, nothing for an open default), the resolved value is logged under
+    `resolved/<name>`.
+    """
+    client = MlflowClient()
+    known = client.get_run(run_id).data.params
+    params = []
+    for name, value in parameters.items():
+        text = as_text(value)[:MAX_PARAM_LENGTH]
+        if name not in known:
+            params.append(Param(name, text))
+        elif known[name] not in (text, f"'{text}'"):
+            params.append(Param(f"resolved/{name}", text))
+    client.log_batch(run_id, params=params)
+
+
+def log_metrics(run_id: str, values: Mapping[str, float], step: int = 0) -> None:
+    """Log several metrics in one request."""
+    now = time.time_ns() // 1_000_000
+    metrics = [Metric(name, value, now, step) for name, value in values.items()]
+    for start in range(0, len(metrics), 1000):  # the most that one request takes
+        MlflowClient().log_batch(run_id, metrics=metrics[start : start + 1000])
+
+
+@contextmanager
+def _stop_signals_raise() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that a scheduler's stop closes the run too."""
+
+    def stop(_: int, __: FrameType | None) -> None:
+        raise Interrupted("stopped by SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _keep_traceback(client: MlflowClient, run_id: str) -> None:
+    client.set_tag(run_id, "asd.error", traceback.format_exc().strip().splitlines()[-1][:500])
+    client.log_text(run_id, traceback.format_exc(), "traceback.txt")
+
+
+def _experiment_id() -> str | None:
+    """Experiment for a new run; None where MLflow's environment variables choose one."""
+    if any(
+        os.environ.get(f"MLFLOW_{key}") for key in ("RUN_ID", "EXPERIMENT_ID", "EXPERIMENT_NAME")
+    ):
+        return None
+    client = MlflowClient()
+    known = client.get_experiment_by_name(EXPERIMENT)
+    return str(known.experiment_id if known else client.create_experiment(EXPERIMENT))

@@ -1,0 +1,196 @@
+"""The command `train`: one cross-validated trial with everything about it in MLflow."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import yaml
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from pandas.api.types import is_numeric_dtype
+
+from asd_experiments.config import TrainConfig, TrialConfig, close_defaults
+from asd_experiments.data.store import ClipStore
+from asd_experiments.demo import DEMO_DEFAULTS, demo_store
+from asd_experiments.evaluation.metrics import evaluate
+from asd_experiments.evaluation.threshold import choose_thresholds
+from asd_experiments.progress import progress_bar
+from asd_experiments.tracking.artifacts import log_evaluation, log_table
+from asd_experiments.tracking.model import ModelCard, TrialModelWriter
+from asd_experiments.tracking.runs import (
+    fold_run,
+    log_metrics,
+    log_parameters,
+    trial_run,
+    use_tracking_store,
+)
+from asd_experiments.training.cross_validation import CrossValidation
+from asd_experiments.training.fit import FoldResult
+
+
+def train(config: TrainConfig) -> str:
+    """Cross-validate one model and track it; without a store, on a simulated cohort.
+
+    Returns:
+        Id of the trial's run.
+
+    Raises:
+        InputError: If store, configuration and machine do not fit together.
+    """
+    use_tracking_store()
+    name = config.run_name or f"{config.backbone} {config.fusion} {config.clip_length} frames"
+    with trial_run(name) as run_id:
+        if config.store is None:
+            store = demo_store(config.seed)
+            trial = close_defaults(config, store=store, **DEMO_DEFAULTS)
+        else:
+            trial = close_defaults(config)
+        metrics, model_uri = run_trial(trial, run_id)
+    _print_summary(run_id, metrics, model_uri)
+    return run_id
+
+
+def run_trial(config: TrialConfig, run_id: str) -> tuple[dict[str, float], str]:
+    """Train and evaluate all folds and log everything to a run, as soon as it is there.
+
+    Args:
+        config: Configuration of the trial.
+        run_id: The trial's run, open.
+
+    Returns:
+        The metrics, and the URI of the logged model.
+    """
+    store = ClipStore(str(config.store))
+    validation = CrossValidation(config, store)
+    _log_start(run_id, config, store, validation)
+    with tempfile.TemporaryDirectory(prefix="model_") as folder:
+        model = TrialModelWriter(Path(folder))
+        tables = []
+        for fold in range(validation.num_folds):
+            result = _run_fold(run_id, config, validation, fold)
+            model.add_fold(fold, result.network)
+            tables.append(result.predictions)
+        predictions = pd.concat(tables, ignore_index=True)
+        classes, positive = validation.classes, config.positive_class
+        log_table(run_id, predictions, "predictions.parquet")
+        chosen = choose_thresholds(predictions, classes, positive)
+        thresholds = {fold: threshold.value for fold, threshold in chosen.items()}
+        metrics = evaluate(predictions, classes, positive, thresholds)
+        log_metrics(run_id, metrics)
+        log_evaluation(run_id, predictions, classes, positive, thresholds)
+        card = _model_card(config, store, validation, thresholds)
+        return metrics, model.log(run_id, card, store.flow_weights())
+
+
+def _run_fold(
+    run_id: str, config: TrialConfig, validation: CrossValidation, fold: int
+) -> FoldResult:
+    """Train one fold in a run of its own, with its curves, figures and predictions."""
+    name = f"fold {fold + 1} of {validation.num_folds}"
+    with (
+        fold_run(run_id, name) as fold_run_id,
+        progress_bar(total=config.epochs, title=name, unit="epoch") as progress,
+    ):
+
+        def report(epoch: int, figures: dict[str, float]) -> None:
+            log_metrics(fold_run_id, figures, step=epoch)
+            progress.set_postfix(
+                {name: f"{value:.3f}" for name, value in figures.items()}, refresh=False
+            )
+            progress.update()
+
+        result = validation.fit(fold, report)
+        log_parameters(
+            fold_run_id, {"fold": fold, "best_epoch": result.best_epoch, "epochs": result.epochs}
+        )
+        log_metrics(fold_run_id, {"seconds": result.seconds}, step=result.epochs)
+        log_table(fold_run_id, result.predictions, "predictions.parquet")
+    return result
+
+
+def _log_start(
+    run_id: str, config: TrialConfig, store: ClipStore, validation: CrossValidation
+) -> None:
+    """Log all that is known before the training: configuration, data set and folds."""
+    client = MlflowClient()
+    client.set_tag(run_id, "asd.level", "trial")
+    facts = {
+        "classes": ", ".join(validation.classes),
+        "num_patients": store.videos["patient_id"].nunique(),
+        "num_videos": len(store.videos),
+        "num_clips": len(validation.clips),
+    }
+    log_parameters(run_id, {**asdict(config), **facts})
+    client.log_text(run_id, yaml.safe_dump(asdict(config), sort_keys=False), "config.yaml")
+    origin = {"digest": store.digest, "recipe": store.recipe, "backends": store.backends}
+    client.log_dict(run_id, {**origin, "failures": store.failures}, "store.json")
+    log_table(run_id, validation.manifest, "folds.csv")
+    client.log_inputs(run_id, [_dataset(store)])
+
+
+def _dataset(store: ClipStore) -> DatasetInput:
+    """The store as MLflow's data set, identified by the store's digest."""
+    videos = store.videos
+    columns = [
+        {"name": name, "type": "double" if is_numeric_dtype(videos[name]) else "string"}
+        for name in videos.columns
+    ]
+    profile = {"num_rows": len(videos), "num_patients": int(videos["patient_id"].nunique())}
+    dataset = Dataset(
+        name="clips",
+        digest=store.digest,
+        source_type="clip_store",
+        source=json.dumps({"uri": str(store.url)}),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+
+
+def _model_card(
+    config: TrialConfig,
+    store: ClipStore,
+    validation: CrossValidation,
+    thresholds: Mapping[int, float],
+) -> ModelCard:
+    names = ("backbone", "fusion", "clip_length", "size", "width", "dropout")
+    return ModelCard(
+        network={name: getattr(config, name) for name in names},
+        classes=validation.classes,
+        positive_class=config.positive_class,
+        thresholds={str(fold): value for fold, value in thresholds.items()},
+        clip_stride=config.stride,
+        segmentation=config.segmentation,
+        recipe=store.recipe,
+        folds=validation.num_folds,
+    )
+
+
+def _print_summary(run_id: str, metrics: Mapping[str, float], model_uri: str) -> None:
+    """Say what came out and how to open it."""
+    uri = mlflow.get_tracking_uri()
+    experiment = MlflowClient().get_run(run_id).info.experiment_id
+    lines = ["", "Pooled over the outer test folds:"]
+    for unit in ("patient", "video", "clip"):
+        low, high = (metrics.get(f"test/{unit}/auroc_ci_{end}") for end in ("low", "high"))
+        interval = "" if low is None or high is None else f" [95 % CI {low:.3f} to {high:.3f}]"
+        auroc = metrics.get(f"test/{unit}/auroc", float("nan"))
+        balanced = metrics.get(f"test/{unit}/balanced_accuracy", float("nan"))
+        lines.append(f"  {unit:8} AUROC {auroc:.3f}{interval}, balanced accuracy {balanced:.3f}")
+    lines.append("")
+    if uri.startswith("http"):
+        lines.append(f"See it:   {uri}/#/experiments/{experiment}/runs/{run_id}")
+    else:
+        program = Path(sys.executable).with_name("mlflow")
+        lines += [
+            f"See it:   {program} ui --backend-store-uri {uri}",
+            f"          then open http://127.0.0.1:5000/#/experiments/{experiment}/runs/{run_id}",
+        ]
+    lines.append(f"Load it:  mlflow.pyfunc.load_model({model_uri!r})")
+    print("\n".join(lines))

@@ -1,0 +1,198 @@
+"""One small trial on a store without videos: everything that must be in the tracking server."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from asd_experiments.errors import InputError
+from asd_experiments.evaluation.metrics import evaluate
+from asd_experiments.evaluation.threshold import choose_thresholds
+from asd_experiments.tracking.trial import train
+from tests.tracking.conftest import small_training
+
+
+@pytest.fixture(scope="module")
+def trial(project_folder, small_store):
+    return MlflowClient().get_run(train(small_training(small_store.url)))
+
+
+def artifact(run_id: str, path: str) -> Path:
+    return Path(MlflowClient().download_artifacts(run_id, path))
+
+
+def children(run) -> list:
+    query = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+    return MlflowClient().search_runs([run.info.experiment_id], query)
+
+
+def test_the_database_is_in_the_project_folder(trial, project_folder):
+    assert (project_folder / "mlflow.db").is_file()
+    assert mlflow.get_tracking_uri() == f"sqlite:///{project_folder / 'mlflow.db'}"
+
+
+def test_the_trial_is_finished_and_has_one_finished_child_per_fold(trial):
+    assert trial.info.status == "FINISHED"
+    folds = children(trial)
+    assert sorted(fold.info.run_name for fold in folds) == ["fold 1 of 2", "fold 2 of 2"]
+    assert {fold.info.status for fold in folds} == {"FINISHED"}
+
+
+def test_every_parameter_is_logged_resolved(trial):
+    params = trial.data.params
+    assert params["backbone"] == "slow" and params["segmentation"] == "true"
+    assert params["learning_rate"] == "0.0003" and params["patience"] == "10"
+    assert (params["num_patients"], params["num_videos"], params["num_clips"]) == ("12", "12", "24")
+    config = yaml.safe_load(artifact(trial.info.run_id, "config.yaml").read_text())
+    assert config["width"] == 0.125 and config["epochs"] == 1
+
+
+def test_the_data_set_is_logged_with_the_digest_of_the_store(trial, small_store):
+    (dataset,) = trial.inputs.dataset_inputs
+    assert dataset.dataset.digest == small_store.digest
+    assert dataset.tags[0].value == "training"
+    origin = json.loads(artifact(trial.info.run_id, "store.json").read_text())
+    assert origin["recipe"] == small_store.recipe
+
+
+def test_metrics_can_be_recomputed_from_the_prediction_table(trial):
+    table = pd.read_parquet(artifact(trial.info.run_id, "predictions.parquet"))
+    classes = ["ASD", "non_ASD"]
+    thresholds = {k: t.value for k, t in choose_thresholds(table, classes, "ASD").items()}
+    expected = evaluate(table, classes, "ASD", thresholds)
+    logged = trial.data.metrics
+    assert {name: logged[name] for name in expected} == pytest.approx(expected)
+    for unit in ("clip", "video", "patient"):
+        for metric in ("auroc", "auroc_fold_mean", "auroc_fold_sd", "kappa", "sensitivity"):
+            assert f"test/{unit}/{metric}" in logged
+
+
+def test_the_prediction_table_names_every_clip_and_stream(trial):
+    table = pd.read_parquet(artifact(trial.info.run_id, "predictions.parquet"))
+    test = table[table["split"] == "test"]
+    assert len(test) == 24 and test["patient_id"].nunique() == 12
+    streams = ("probability", "appearance", "motion")
+    assert {f"{s}_{c}" for s in streams for c in ("ASD", "non_ASD")} <= set(table.columns)
+    assert test["clip_start_seconds"].tolist()[:2] == [(5 + 0) / 25, (5 + 8) / 25]
+
+
+def test_the_fold_manifest_is_logged_and_disjoint(trial):
+    manifest = pd.read_csv(artifact(trial.info.run_id, "folds.csv"))
+    assert not manifest.duplicated(["fold", "patient_id"]).any()
+    assert manifest["patient_id"].nunique() == 12 and len(manifest) == 24
+
+
+def test_pictures_are_there_for_every_unit_as_charts_and_as_files(trial):
+    client, run_id = MlflowClient(), trial.info.run_id
+    files = {item.path for item in client.list_artifacts(run_id, "figures")}
+    images = " ".join(item.path for item in client.list_artifacts(run_id, "images"))
+    for name in ("confusion_matrix", "roc", "precision_recall", "calibration"):
+        for unit in ("clip", "video", "patient"):
+            assert f"figures/{name}_{unit}.png" in files
+            assert f"{name}_{unit}" in images
+    roc = pd.read_csv(artifact(run_id, "tables/roc_patient.csv"))
+    assert {"fold", "false_positive_rate", "true_positive_rate"} <= set(roc.columns)
+
+
+def test_confusion_counts_are_a_table_too(trial):
+    counts = pd.read_csv(artifact(trial.info.run_id, "tables/confusion_matrix_patient.csv"))
+    assert counts[["ASD", "non_ASD"]].to_numpy().sum() == 12
+
+
+def test_folds_have_curves_over_epochs(project_folder, small_store):
+    run_id = train(small_training(small_store.url, epochs=3, patience=3, fusion="motion_only"))
+    client = MlflowClient()
+    (fold, *_) = children(client.get_run(run_id))
+    for name in ("train/clip/loss", "val/clip/loss", "val/patient/loss"):
+        history = client.get_metric_history(fold.info.run_id, name)
+        assert sorted(point.step for point in history) == [1, 2, 3]
+    assert fold.data.params["epochs"] == "3"
+
+
+def test_under_mlflow_run_the_trial_is_that_run(project_folder, small_store, monkeypatch):
+    """`mlflow run` opened it and logged its raw texts, which cannot be changed any more."""
+    client = MlflowClient()
+    raw = {"store": "''", "learning_rate": "1e-3", "fusion": "late_average", "run_name": "''"}
+    run = client.create_run("0")
+    for name, text in raw.items():
+        client.log_param(run.info.run_id, name, text)
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+    assert train(small_training(small_store.url, learning_rate=1e-3)) == run.info.run_id
+    done = client.get_run(run.info.run_id)
+    assert done.info.status == "FINISHED" and done.info.run_name == "slow late_average 8 frames"
+    assert done.data.params["resolved/store"] == small_store.url
+    assert done.data.params["resolved/learning_rate"] == "0.001"
+    assert "resolved/fusion" not in done.data.params
+    assert "resolved/run_name" not in done.data.params
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(RuntimeError("no luck"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_a_training_that_breaks_off_is_closed_with_its_traceback(
+    project_folder, small_store, monkeypatch, error, state
+):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("asd_experiments.training.fit.predict_clips", fail)
+    with pytest.raises(type(error)):
+        train(small_training(small_store.url, run_name=f"ends {state}"))
+    (run,) = MlflowClient().search_runs(
+        [mlflow.get_experiment_by_name("asd_experiments").experiment_id],
+        f"attributes.run_name = 'ends {state}'",
+    )
+    assert run.info.status == state
+    assert [child.info.status for child in children(run)] == [state]
+    assert "fit_fold" in artifact(run.info.run_id, "traceback.txt").read_text()
+    assert mlflow.active_run() is None
+
+
+def test_what_was_computed_before_a_failure_is_kept(project_folder, small_store, monkeypatch):
+    from asd_experiments.training.cross_validation import CrossValidation
+
+    fit = CrossValidation.fit
+
+    def fail_later(self, fold, report):
+        if fold == 1:
+            raise RuntimeError("the second fold fails")
+        return fit(self, fold, report)
+
+    monkeypatch.setattr(CrossValidation, "fit", fail_later)
+    with pytest.raises(RuntimeError, match="second fold"):
+        train(small_training(small_store.url, run_name="half"))
+    (run,) = MlflowClient().search_runs(
+        [mlflow.get_experiment_by_name("asd_experiments").experiment_id],
+        "attributes.run_name = 'half'",
+    )
+    states = {child.info.run_name: child for child in children(run)}
+    assert states["fold 1 of 2"].info.status == "FINISHED"
+    kept = pd.read_parquet(artifact(states["fold 1 of 2"].info.run_id, "predictions.parquet"))
+    assert len(kept) > 0
+
+
+def test_a_store_that_is_not_there_is_refused_and_the_run_says_why(project_folder):
+    with pytest.raises(InputError, match="there is no clip store"):
+        train(small_training("nowhere.zarr", run_name="no store"))
+    (run,) = MlflowClient().search_runs(
+        [mlflow.get_experiment_by_name("asd_experiments").experiment_id],
+        "attributes.run_name = 'no store'",
+    )
+    assert run.info.status == "FAILED"
+    assert "there is no clip store at 'nowhere.zarr'" in run.data.tags["asd.error"]
+
+
+def test_a_tracking_server_that_is_set_is_respected(project_folder, tmp_path, monkeypatch):
+    from asd_experiments.tracking.runs import use_tracking_store
+
+    before = mlflow.get_tracking_uri()
+    elsewhere = f"sqlite:///{tmp_path / 'other.db'}"
+    mlflow.set_tracking_uri(None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
+    use_tracking_store()
+    assert mlflow.get_tracking_uri() == elsewhere
+    mlflow.set_tracking_uri(before)
