@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
 from pandas.api.types import is_numeric_dtype
 
 from asd_experiments.config import TrainConfig, TrialConfig, close_defaults
@@ -83,6 +83,7 @@ def run_trial(config: TrialConfig, run_id: str) -> tuple[dict[str, float], str]:
         thresholds = {fold: threshold.value for fold, threshold in chosen.items()}
         metrics = evaluate(predictions, classes, positive, thresholds)
         log_metrics(run_id, metrics)
+        MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, _summary(metrics))
         log_evaluation(run_id, predictions, classes, positive, thresholds)
         card = _model_card(config, store, validation, thresholds)
         return metrics, model.log(run_id, card, store.flow_weights())
@@ -111,6 +112,9 @@ def _run_fold(
         )
         log_metrics(fold_run_id, {"seconds": result.seconds}, step=result.epochs)
         log_table(fold_run_id, result.predictions, "predictions.parquet")
+        chosen = choose_thresholds(result.predictions, validation.classes, config.positive_class)
+        for threshold in chosen.values():
+            log_metrics(fold_run_id, {"threshold": threshold.value}, step=result.best_epoch)
     return result
 
 
@@ -172,25 +176,36 @@ def _model_card(
     )
 
 
+def _summary(metrics: Mapping[str, float]) -> str:
+    """The pooled test figures as a Markdown table, one row per unit."""
+    columns = ("balanced_accuracy", "sensitivity", "specificity", "f1")
+    lines = [
+        f"| test, pooled | AUROC [95 % CI] | {' | '.join(c.replace('_', ' ') for c in columns)} |",
+        f"|---|---|{'---|' * len(columns)}",
+    ]
+    for unit in ("patient", "video", "clip"):
+        low, high = (metrics.get(f"test/{unit}/auroc_ci_{end}") for end in ("low", "high"))
+        interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+        values = [_figure(metrics, f"test/{unit}/{column}") for column in columns]
+        auroc = _figure(metrics, f"test/{unit}/auroc")
+        lines.append(f"| {unit} | {auroc}{interval} | {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
+def _figure(metrics: Mapping[str, float], name: str) -> str:
+    return f"{metrics[name]:.3f}" if name in metrics else "undefined"
+
+
 def _print_summary(run_id: str, metrics: Mapping[str, float], model_uri: str) -> None:
     """Say what came out and how to open it."""
     uri = mlflow.get_tracking_uri()
     experiment = MlflowClient().get_run(run_id).info.experiment_id
-    lines = ["", "Pooled over the outer test folds:"]
-    for unit in ("patient", "video", "clip"):
-        low, high = (metrics.get(f"test/{unit}/auroc_ci_{end}") for end in ("low", "high"))
-        interval = "" if low is None or high is None else f" [95 % CI {low:.3f} to {high:.3f}]"
-        auroc = metrics.get(f"test/{unit}/auroc", float("nan"))
-        balanced = metrics.get(f"test/{unit}/balanced_accuracy", float("nan"))
-        lines.append(f"  {unit:8} AUROC {auroc:.3f}{interval}, balanced accuracy {balanced:.3f}")
-    lines.append("")
+    place = f"#/experiments/{experiment}/runs/{run_id}"
+    print(f"\n{_summary(metrics)}\n")
     if uri.startswith("http"):
-        lines.append(f"See it:   {uri}/#/experiments/{experiment}/runs/{run_id}")
+        print(f"See it:   {uri}/{place}")
     else:
         program = Path(sys.executable).with_name("mlflow")
-        lines += [
-            f"See it:   {program} ui --backend-store-uri {uri}",
-            f"          then open http://127.0.0.1:5000/#/experiments/{experiment}/runs/{run_id}",
-        ]
-    lines.append(f"Load it:  mlflow.pyfunc.load_model({model_uri!r})")
-    print("\n".join(lines))
+        print(f"See it:   {program} ui --backend-store-uri {uri}")
+        print(f"          then open http://127.0.0.1:5000/{place}")
+    print(f"Load it:  mlflow.pyfunc.load_model({model_uri!r})")

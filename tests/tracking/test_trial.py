@@ -71,6 +71,11 @@ def test_metrics_can_be_recomputed_from_the_prediction_table(trial):
             assert f"test/{unit}/{metric}" in logged
 
 
+def test_the_description_shows_the_figures(trial):
+    note = trial.data.tags["mlflow.note.content"]
+    assert f"| patient | {trial.data.metrics['test/patient/auroc']:.3f} [" in note
+
+
 def test_the_prediction_table_names_every_clip_and_stream(trial):
     table = pd.read_parquet(artifact(trial.info.run_id, "predictions.parquet"))
     test = table[table["split"] == "test"]
@@ -111,6 +116,7 @@ def test_folds_have_curves_over_epochs(project_folder, small_store):
         history = client.get_metric_history(fold.info.run_id, name)
         assert sorted(point.step for point in history) == [1, 2, 3]
     assert fold.data.params["epochs"] == "3"
+    assert 0 <= fold.data.metrics["threshold"] <= 1
 
 
 def test_under_mlflow_run_the_trial_is_that_run(project_folder, small_store, monkeypatch):

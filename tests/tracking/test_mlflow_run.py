@@ -1,0 +1,94 @@
+"""The commands that a user types: `mlflow run . -e ...` on this project."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from tests.tracking.conftest import SMALL
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    programs = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def arguments(entry_point: str, **parameters: object) -> list[str]:
+    pairs = [word for name, value in parameters.items() for word in ("-P", f"{name}={value}")]
+    return ["mlflow", "run", str(ROOT), "-e", entry_point, "--env-manager", "local", *pairs]
+
+
+def run(folder: Path, entry_point: str, **parameters: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments(entry_point, **parameters),
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def runs(folder: Path, level: str) -> list:
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    return client.search_runs(["0"], f"tags.`asd.level` = '{level}'")
+
+
+def test_train_is_one_trial_with_its_folds(tmp_path, small_store):
+    done = run(tmp_path, "train", store=small_store.url, learning_rate="1e-3", **SMALL)
+    assert done.returncode == 0, done.stderr
+    (trial,) = runs(tmp_path, "trial")
+    assert trial.info.status == "FINISHED"
+    assert trial.data.params["learning_rate"] == "1e-3"
+    assert trial.data.params["resolved/learning_rate"] == "0.001"
+    assert trial.data.params["fusion"] == "late_average"
+    assert len(runs(tmp_path, "fold")) == 2
+    assert f"runs/{trial.info.run_id}" in done.stdout
+
+
+def test_wrong_parameters_end_the_run_as_failed_with_all_of_them_named(tmp_path):
+    done = run(tmp_path, "train", folds=1, backbone="q", flods=3)
+    assert done.returncode != 0
+    for expected in ("3 problems", "did you mean --folds", "got 'q'", "got '1'"):
+        assert expected in done.stderr
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert [r.info.status for r in client.search_runs(["0"])] == ["FAILED"]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_training_that_is_stopped_is_killed_with_its_fold(tmp_path, small_store, stop):
+    """The signal goes to the training process itself, as a batch scheduler sends it."""
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client.search_experiments()  # makes the database before two processes want to
+    settings = {**SMALL, "store": small_store.url, "epochs": 1000, "patience": 1000}
+    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asd_experiments", "train", *words],
+        cwd=tmp_path,
+        env={**environment(tmp_path), "MLFLOW_EXPERIMENT_ID": "0"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 120
+    while not any("train/clip/loss" in fold.data.metrics for fold in runs(tmp_path, "fold")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(1)
+    process.send_signal(stop)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert [r.info.status for r in runs(tmp_path, "trial")] == ["KILLED"]
+    assert [r.info.status for r in runs(tmp_path, "fold")] == ["KILLED"]
