@@ -25,6 +25,8 @@ ui: $(SETUP) ## Open the tracking server on this folder's runs
 	mlflow ui
 
 $(SETUP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements.lock)"
 	uv pip sync --quiet --python $(BIN)/python requirements-dev.lock
@@ -42,5 +44,5 @@ lock: ## Renew the pins after a change of pyproject.toml
 LOCK := --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-clean:
-	rm -rf .venv outputs mlruns mlflow.db
+clean: ## Remove what can be made again; runs in MLflow stay
+	rm -rf .venv outputs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

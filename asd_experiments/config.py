@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import fields
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -200,7 +200,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, config=_SETTINGS)
 class TrialConfig(TrainConfig):
-    """A `TrainConfig` in which nothing about the model or its training is left open."""
+    """A `TrainConfig` in which no number is left open but what follows from another one."""
 
     size: Side = 112
     width: Width = 1.0
@@ -208,6 +208,12 @@ class TrialConfig(TrainConfig):
     patience: PositiveInt = 10
     learning_rate: PositiveFloat = 3e-4
     loader_workers: NonNegativeInt = min(4, (os.cpu_count() or 1) // 2)
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Arguments of `build_two_stream` but the number of classes."""
+        names = ("backbone", "fusion", "clip_length", "size", "width", "dropout")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def stride(self) -> int:

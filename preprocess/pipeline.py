@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32
 from pydantic import TypeAdapter
-from tqdm import tqdm
 
 import asd_experiments
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import file_sha256, read_labels
 from asd_experiments.data.store import PreparedFrame, StoreWriter, VideoFacts, video_key
+from asd_experiments.progress import progress_bar
 from preprocess.crop import cut, oversampling_of, smooth_windows
 from preprocess.decode import Video, VideoError, probe
 from preprocess.flow import FLOWS
@@ -71,6 +71,18 @@ class Preprocessor:
             )
             writer.write(facts, self._with_flow(self._crops(source, person)))
         return facts
+
+    def failure(self, video: Path, writer: StoreWriter) -> str | None:
+        """Store one video; say why it could not be. A bug in the program is no such reason."""
+        try:
+            self.store_video(video, writer)
+        except VideoError as error:
+            return str(error)
+        except cv2.error as error:
+            return f"OpenCV: {error.err}"
+        except MemoryError:
+            return "it does not fit into memory"
+        return None
 
     def _crops(self, video: Video, person: Person) -> Iterator[PreparedFrame]:
         """Crop and mask of every frame on the person's track."""
@@ -135,31 +147,19 @@ def _store_all(
     rows, keys = [], []
     failures: list[dict[str, str]] = []
     num_skipped = 0
-    progress = tqdm(labels["video"].items(), total=len(labels), unit="video", desc="preprocess")
+    names = labels["video"].items()
+    progress = progress_bar(names, total=len(labels), title="preprocess", unit="video")
     for row, name in progress:
         key = video_key(file_sha256(videos / name))
         if writer.facts(key) is not None:
             num_skipped += 1
-        elif reason := _failure(preprocessor, videos / name, writer):
+        elif reason := preprocessor.failure(videos / name, writer):
             progress.write(f"{name}: {reason}")
             failures.append({"video": name, "reason": reason})
             continue
         rows.append(row)
         keys.append(key)
     return labels.loc[rows].assign(key=keys), failures, num_skipped
-
-
-def _failure(preprocessor: Preprocessor, video: Path, writer: StoreWriter) -> str | None:
-    """Store one video; say why it could not be. A bug in the program is no such reason."""
-    try:
-        preprocessor.store_video(video, writer)
-    except VideoError as error:
-        return str(error)
-    except cv2.error as error:
-        return f"OpenCV: {error.err}"
-    except MemoryError:
-        return "it does not fit into memory"
-    return None
 
 
 def _config_of(recipe: Mapping[str, object]) -> PreprocessConfig:

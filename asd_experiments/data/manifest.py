@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import numpy as np
 import pandas as pd
 
 from asd_experiments.config import ValidateConfig
@@ -64,12 +65,23 @@ def read_labels(labels: Path, videos: Path) -> pd.DataFrame:
 
 def _read_table(labels: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(labels, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(
+            labels,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            header=None,
+            index_col=False,
+            skip_blank_lines=False,
+        )
     except FileNotFoundError:
         raise LabelsError([f"the labels file {str(labels)!r} does not exist"]) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise LabelsError([f"{str(labels)!r} is not a readable CSV file: {error}"]) from None
-    table.columns = [str(name).strip() for name in table.columns]
+    names = [str(name).strip() for name in table.iloc[0]]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise LabelsError([f"column {name!r} stands there twice" for name in twice])
+    table = table.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
     missing = [name for name in REQUIRED_COLUMNS if name not in table.columns]
     if missing:
         found = ", ".join(table.columns)
@@ -128,7 +140,7 @@ def _mixed_columns(table: pd.DataFrame) -> list[str]:
     problems = []
     for column in _metadata_columns(table):
         filled = table[column][table[column] != ""]
-        numeric = pd.to_numeric(filled, errors="coerce").notna()
+        numeric = np.isfinite(pd.to_numeric(filled, errors="coerce"))
         if not numeric.any() or numeric.all():
             continue
         odd = numeric.index[numeric != (numeric.mean() >= 0.5)]

@@ -96,6 +96,8 @@ class ClipStore:
             self._root = zarr.open_group(url, mode="r")
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise StoreError(f"there is no clip store at {str(url)!r}; run preprocess") from error
+        except (ImportError, OSError) as error:
+            raise StoreError(f"{str(url)!r} cannot be opened: {error}") from error
         attributes: dict[str, Any] = self._root.attrs.asdict()
         if attributes.get("schema") != SCHEMA:
             found = attributes.get("schema")
@@ -185,7 +187,10 @@ class StoreWriter:
             "backends": dict(backends),
             "flow_weights_sha256": flow_weights and hashlib.sha256(flow_weights).hexdigest(),
         }
-        self._root = zarr.open_group(url, mode="a", zarr_format=3)
+        try:
+            self._root = zarr.open_group(url, mode="a", zarr_format=3)
+        except (ImportError, OSError, ValueError) as error:
+            raise StoreError(f"no clip store can be made at {str(url)!r}: {error}") from error
         known = self._root.attrs.asdict()
         if known:
             _refuse_other_origin(str(url), known, origin)

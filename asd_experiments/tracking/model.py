@@ -24,11 +24,11 @@ from safetensors.torch import load_file, save_file
 import asd_experiments
 import preprocess
 from asd_experiments.data.clips import ClipDataset, list_clips
+from asd_experiments.data.manifest import file_sha256
 from asd_experiments.data.store import ClipStore, StoreWriter, video_key
 from asd_experiments.evaluation.predictions import probability_columns
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
 from asd_experiments.training.prediction import predict_clips
-from preprocess.decode import VideoError
 from preprocess.pipeline import Preprocessor
 
 ALL_FOLDS = -1
@@ -41,13 +41,12 @@ REQUIREMENTS = (
     "numpy",
     "opencv-python-headless",
     "pandas",
+    "pyarrow",
     "pydantic",
     "pytorchvideo",
     "safetensors",
-    "scikit-learn",
     "scipy",
     "torch",
-    "torchmetrics",
     "torchvision",
     "tqdm",
     "zarr",
@@ -178,10 +177,10 @@ class TwoStreamVideoModel:
         empty = {"video": str(video), "decision": None, "num_clips": 0, "person_share": np.nan}
         if not video.is_file():
             return {**empty, "problem": "there is no such file"}
-        try:
-            store = self._prepare(video)
-        except VideoError as error:
-            return {**empty, "problem": str(error)}
+        memory = zarr.storage.MemoryStore()
+        if reason := self._prepare(video, memory):
+            return {**empty, "problem": reason}
+        store = ClipStore(memory)
         clips = list_clips(
             store.videos,
             clip_length=self.card.network["clip_length"],
@@ -199,15 +198,16 @@ class TwoStreamVideoModel:
             "problem": "",
         }
 
-    def _prepare(self, video: Path) -> ClipStore:
-        """Preprocess a video just as the command `preprocess` does, into memory."""
-        memory = zarr.storage.MemoryStore()
+    def _prepare(self, video: Path, memory: zarr.storage.MemoryStore) -> str | None:
+        """Preprocess a video just as the command `preprocess` does; say why if it cannot be."""
         preprocessor = self._preprocessor
         writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends, self._flow_weights)
-        facts = preprocessor.store_video(video, writer)
+        if reason := preprocessor.failure(video, writer):
+            return reason
         row = {"video": "video", "patient_id": "", "label": self.card.classes[0]}
-        writer.finish(pd.DataFrame([{**row, "key": video_key(facts.source_sha256)}]), failures=[])
-        return ClipStore(memory)
+        key = video_key(file_sha256(video))
+        writer.finish(pd.DataFrame([{**row, "key": key}]), failures=[])
+        return None
 
     @cached_property
     def _preprocessor(self) -> Preprocessor:

@@ -1,6 +1,7 @@
 """Runs in MLflow: where they go, how they start, and in which state they end."""
 
 import os
+import re
 import signal
 import time
 import traceback
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 import mlflow
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, Run
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
@@ -36,28 +37,32 @@ def use_tracking_store() -> None:
 
 
 @contextmanager
-def trial_run(name: str) -> Iterator[str]:
+def trial_run(name: str | None, default_name: str) -> Iterator[str]:
     """Open the run of a trial and close it in the right state, whatever happens.
 
     Under `mlflow run` it is the run that `mlflow run` opened.
 
     Args:
-        name: Name of the run, where it has none yet.
+        name: Name that the user chose for the run.
+        default_name: Name of the run if nobody chose one.
 
     Yields:
         The run's id.
     """
-    run = mlflow.start_run(experiment_id=_experiment_id())
+    new_name = None if os.environ.get("MLFLOW_RUN_ID") else name or default_name
     client = MlflowClient()
-    try:
-        with _stop_signals_raise():
-            client.set_tag(run.info.run_id, MLFLOW_RUN_NAME, name)
-            yield run.info.run_id
-    except BaseException as error:
-        mlflow.end_run(end_state(error))
-        _keep_traceback(client, run.info.run_id)
-        raise
-    mlflow.end_run()
+    with _stop_signals_raise():
+        run = mlflow.start_run(experiment_id=_experiment_id(), run_name=new_name)
+        run_id = run.info.run_id
+        try:
+            if name or _named_at_random(run):
+                client.set_tag(run_id, MLFLOW_RUN_NAME, name or default_name)
+            yield run_id
+        except BaseException as error:
+            mlflow.end_run(end_state(error))
+            _keep_traceback(client, run_id)
+            raise
+        mlflow.end_run()
 
 
 @contextmanager
@@ -121,16 +126,29 @@ def log_metrics(run_id: str, values: Mapping[str, float], step: int = 0) -> None
 
 @contextmanager
 def _stop_signals_raise() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that a scheduler's stop closes the run too."""
+    """Turn the first request to stop into an exception, and let no second one disturb the closing.
 
-    def stop(_: int, __: FrameType | None) -> None:
-        raise Interrupted("stopped by SIGTERM")
+    Ctrl-C below `mlflow run` sends SIGINT to this process, and SIGTERM a moment later.
+    """
+    stopping = False
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            raise Interrupted(f"stopped by {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _named_at_random(run: Run) -> bool:
+    """Whether MLflow made the name up, as `mlflow run` without --run-name has it do."""
+    return bool(re.fullmatch(r"[a-z]+-[a-z]+-\d+", run.info.run_name or ""))
 
 
 def _keep_traceback(client: MlflowClient, run_id: str) -> None:

@@ -4,8 +4,9 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 import pandas as pd
@@ -24,14 +25,15 @@ from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
 from asd_experiments.tracking.model import ModelCard, TrialModelWriter
 from asd_experiments.tracking.runs import (
+    Interrupted,
     fold_run,
     log_metrics,
     log_parameters,
     trial_run,
     use_tracking_store,
 )
-from asd_experiments.training.cross_validation import CrossValidation
-from asd_experiments.training.fit import FoldResult
+from asd_experiments.training.cross_validation import CrossValidation, check_trial
+from asd_experiments.training.fit import FoldResult, precision, training_device
 
 
 def train(config: TrainConfig) -> str:
@@ -44,14 +46,16 @@ def train(config: TrainConfig) -> str:
         InputError: If store, configuration and machine do not fit together.
     """
     use_tracking_store()
-    name = config.run_name or f"{config.backbone} {config.fusion} {config.clip_length} frames"
-    with trial_run(name) as run_id:
-        if config.store is None:
-            store = demo_store(config.seed)
-            trial = close_defaults(config, store=store, **DEMO_DEFAULTS)
-        else:
-            trial = close_defaults(config)
-        metrics, model_uri = run_trial(trial, run_id)
+    default_name = f"{config.backbone} {config.fusion} {config.clip_length} frames"
+    try:
+        with trial_run(config.run_name, default_name) as run_id:
+            trial = close_defaults(config, **({} if config.store else DEMO_DEFAULTS))
+            check_trial(trial)
+            if trial.store is None:
+                trial = replace(trial, store=demo_store(trial.seed))
+            metrics, model_uri = run_trial(trial, run_id)
+    except Interrupted as error:
+        raise SystemExit(f"train: {error}; its run in MLflow is closed as KILLED") from error
     _print_summary(run_id, metrics, model_uri)
     return run_id
 
@@ -124,14 +128,20 @@ def _log_start(
     """Log all that is known before the training: configuration, data set and folds."""
     client = MlflowClient()
     client.set_tag(run_id, "asd.level", "trial")
+    resolved = {
+        **asdict(config),
+        "clip_stride": config.stride,
+        "device": training_device(config),
+        "precision": precision(config),
+    }
     facts = {
         "classes": ", ".join(validation.classes),
         "num_patients": store.videos["patient_id"].nunique(),
         "num_videos": len(store.videos),
         "num_clips": len(validation.clips),
     }
-    log_parameters(run_id, {**asdict(config), **facts})
-    client.log_text(run_id, yaml.safe_dump(asdict(config), sort_keys=False), "config.yaml")
+    log_parameters(run_id, {**resolved, **facts})
+    client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
     origin = {"digest": store.digest, "recipe": store.recipe, "backends": store.backends}
     client.log_dict(run_id, {**origin, "failures": store.failures}, "store.json")
     log_table(run_id, validation.manifest, "folds.csv")
@@ -163,9 +173,8 @@ def _model_card(
     validation: CrossValidation,
     thresholds: Mapping[int, float],
 ) -> ModelCard:
-    names = ("backbone", "fusion", "clip_length", "size", "width", "dropout")
     return ModelCard(
-        network={name: getattr(config, name) for name in names},
+        network=config.network,
         classes=validation.classes,
         positive_class=config.positive_class,
         thresholds={str(fold): value for fold, value in thresholds.items()},
@@ -202,10 +211,12 @@ def _print_summary(run_id: str, metrics: Mapping[str, float], model_uri: str) ->
     experiment = MlflowClient().get_run(run_id).info.experiment_id
     place = f"#/experiments/{experiment}/runs/{run_id}"
     print(f"\n{_summary(metrics)}\n")
-    if uri.startswith("http"):
-        print(f"See it:   {uri}/{place}")
-    else:
+    if uri.startswith("sqlite:"):
         program = Path(sys.executable).with_name("mlflow")
         print(f"See it:   {program} ui --backend-store-uri {uri}")
         print(f"          then open http://127.0.0.1:5000/{place}")
+    else:  # without a user's name and password
+        server = urlsplit(uri)
+        address = server._replace(netloc=server.netloc.rpartition("@")[2]).geturl()
+        print(f"See it:   {address} {place}")
     print(f"Load it:  mlflow.pyfunc.load_model({model_uri!r})")

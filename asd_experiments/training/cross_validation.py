@@ -8,7 +8,7 @@ from asd_experiments.data.splits import assign_folds
 from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
 from asd_experiments.models.two_stream import build_two_stream
-from asd_experiments.training.fit import EpochReport, FoldResult, fit_fold
+from asd_experiments.training.fit import EpochReport, FoldResult, fit_fold, training_device
 
 
 class CrossValidation:
@@ -26,7 +26,8 @@ class CrossValidation:
         self.classes: list[str] = sorted(store.videos["label"].unique())
         self._config = config
         self._store = store
-        _check(config, self.classes)
+        check_trial(config)
+        _check_classes(config, self.classes)
         self.manifest = assign_folds(
             store.videos,
             folds=config.folds,
@@ -64,23 +65,28 @@ class CrossValidation:
         )
 
 
-def _check(config: TrialConfig, classes: list[str]) -> None:
+def check_trial(config: TrialConfig) -> None:
+    """Refuse what cannot be trained on this machine, whatever the data.
+
+    Raises:
+        InputError: With every reason.
+    """
+    problems = []
+    if config.device == "gpu" and not torch.cuda.is_available():
+        problems.append("device=gpu, but PyTorch finds no GPU; choose auto or cpu")
+    if config.precision == "16-mixed" and training_device(config) == "cpu":
+        problems.append("precision=16-mixed needs a GPU; choose auto, 32-true or bf16-mixed")
+    try:
+        with torch.device("meta"):
+            build_two_stream(**config.network, num_classes=2)
+    except ValueError as error:
+        problems.append(str(error))
+    if problems:
+        raise InputError("\n  ".join(["this trial cannot be trained:", *problems]))
+
+
+def _check_classes(config: TrialConfig, classes: list[str]) -> None:
     if len(classes) == 2 and config.positive_class not in classes:
         raise InputError(
             f"positive_class must be one of {', '.join(classes)}, got {config.positive_class!r}"
         )
-    if config.device == "gpu" and not torch.cuda.is_available():
-        raise InputError("device=gpu, but PyTorch finds no GPU; choose auto or cpu")
-    try:
-        with torch.device("meta"):
-            build_two_stream(
-                backbone=config.backbone,
-                fusion=config.fusion,
-                num_classes=max(2, len(classes)),
-                clip_length=config.clip_length,
-                size=config.size,
-                width=config.width,
-                dropout=config.dropout,
-            )
-    except ValueError as error:
-        raise InputError(str(error)) from error

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
@@ -20,7 +21,7 @@ from asd_experiments.data.clips import ClipDataset, ClipSample, InOrder, Shuffle
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.predictions import PLAIN_COLUMNS
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
-from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule, class_weights
+from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule, clip_weights
 from asd_experiments.training.prediction import predict_clips
 
 # It greets every fold with the hardware, a tip and the reason for stopping.
@@ -76,24 +77,26 @@ def fit_fold(
         report: Called after every epoch.
     """
     started = time.monotonic()
-    seed_everything(config.seed + fold, workers=True, verbose=False)
+    seed = int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
+    seed_everything(seed, workers=True, verbose=False)
     parts = {
         str(split): rows.reset_index(drop=True)
         for split, rows in clips.assign(fold=fold).groupby("split")
     }
     data = {split: _dataset(config, store, rows, classes) for split, rows in parts.items()}
-    network = _network(config, classes)
-    patients = parts["train"].drop_duplicates("patient_id")
+    network = build_two_stream(**config.network, num_classes=len(classes))
     module = TwoStreamModule(
         network,
-        parts["val"],
+        parts["val"][list(PLAIN_COLUMNS)],
         classes=classes,
-        class_weights=class_weights(patients["label"], classes),
+        clip_weights=clip_weights(parts["train"], classes),
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
     )
     with tempfile.TemporaryDirectory(prefix="fold_") as folder:
-        best_epoch, epochs = _train(config, module, data, folder=Path(folder), report=report)
+        best_epoch, epochs = _train(
+            config, module, data, seed=seed, folder=Path(folder), report=report
+        )
     tables = [
         parts[split][list(PLAIN_COLUMNS)].join(_predict(config, network, data[split], classes))
         for split in ("val", "test")
@@ -121,23 +124,12 @@ def _dataset(
     )
 
 
-def _network(config: TrialConfig, classes: list[str]) -> TwoStream:
-    return build_two_stream(
-        backbone=config.backbone,
-        fusion=config.fusion,
-        num_classes=len(classes),
-        clip_length=config.clip_length,
-        size=config.size,
-        width=config.width,
-        dropout=config.dropout,
-    )
-
-
 def _train(
     config: TrialConfig,
     module: TwoStreamModule,
     data: dict[str, ClipDataset],
     *,
+    seed: int,
     folder: Path,
     report: EpochReport,
 ) -> tuple[int, int]:
@@ -163,17 +155,23 @@ def _train(
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`", FutureWarning)
         warnings.filterwarnings("ignore", ".*does not have many workers")
         warnings.filterwarnings("ignore", ".*smaller than the logging interval")
-        trainer.fit(module, _training_loader(config, data["train"]), _loader(config, data["val"]))
+        training = _training_loader(config, data["train"], seed)
+        trainer.fit(module, training, _loader(config, data["val"]))
     best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
     return best["epoch"] + 1, trainer.current_epoch
+
+
+def training_device(config: TrialConfig) -> Literal["cpu", "cuda"]:
+    """Where `device` leads on this machine."""
+    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def precision(config: TrialConfig) -> Precision:
     """Arithmetic for this machine: bf16-mixed where `auto` meets a GPU that has it."""
     if config.precision != "auto":
         return config.precision
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    on_gpu = training_device(config) == "cuda"
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
@@ -188,8 +186,10 @@ class _Reporter(Callback):
         self._report(trainer.current_epoch + 1, figures)
 
 
-def _training_loader(config: TrialConfig, dataset: ClipDataset) -> DataLoader[ClipSample]:
-    sampler = Shuffled(len(dataset), augment=config.augment, seed=config.seed)
+def _training_loader(
+    config: TrialConfig, dataset: ClipDataset, seed: int
+) -> DataLoader[ClipSample]:
+    sampler = Shuffled(len(dataset), augment=config.augment, seed=seed)
     return DataLoader(
         dataset,
         batch_size=config.batch_size,
@@ -213,12 +213,11 @@ def _loader(config: TrialConfig, dataset: ClipDataset) -> DataLoader[ClipSample]
 def _predict(
     config: TrialConfig, network: TwoStream, dataset: ClipDataset, classes: list[str]
 ) -> pd.DataFrame:
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
     return predict_clips(
         network,
         dataset,
         classes,
         batch_size=config.batch_size,
-        device="cuda" if on_gpu else "cpu",
+        device=training_device(config),
         loader_workers=config.loader_workers,
     )

@@ -1,6 +1,7 @@
 """The Lightning module: loss, optimiser, and the figures of an epoch."""
 
-from collections.abc import Iterable
+import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,18 +23,18 @@ WARM_UP_SHARE = 0.1
 
 
 class TwoStreamModule(LightningModule):
-    """Trains a two-stream network with class-weighted cross-entropy.
+    """Trains a two-stream network with weighted cross-entropy.
 
     Args:
         network: The network; its fused scores are trained.
         val_clips: Clip table of the inner validation patients, in the order of the loader.
         classes: Labels in the order of the network's outputs.
-        class_weights: Weight of each class in the loss.
+        clip_weights: Weight of each training clip in the loss, see `clip_weights`.
         learning_rate: Peak of the schedule (linear warm-up, then cosine).
         weight_decay: Of AdamW.
     """
 
-    class_weights: Tensor
+    clip_weights: Tensor
 
     def __init__(
         self,
@@ -41,13 +42,13 @@ class TwoStreamModule(LightningModule):
         val_clips: pd.DataFrame,
         *,
         classes: list[str],
-        class_weights: Float[Tensor, " class"],
+        clip_weights: Float[Tensor, " clip"],
         learning_rate: float,
         weight_decay: float,
     ) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.register_buffer("clip_weights", clip_weights, persistent=False)
         self._val_clips = val_clips
         self._classes = classes
         self._learning_rate = learning_rate
@@ -64,12 +65,9 @@ class TwoStreamModule(LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self._learning_rate, weight_decay=self._weight_decay
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self._learning_rate,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=WARM_UP_SHARE,
-            cycle_momentum=False,
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, partial(rate_factor, total_steps=total_steps)
         )
         return {
             "optimizer": optimizer,
@@ -81,8 +79,7 @@ class TwoStreamModule(LightningModule):
         scores = self.network(batch["appearance"], batch["motion"])
         losses = functional.cross_entropy(scores.fused, batch["label"], reduction="none")
         self._train_losses.append(losses.detach())
-        weights = self.class_weights[batch["label"]]
-        return (losses * weights).sum() / weights.sum()
+        return (losses * self.clip_weights[batch["row"]]).mean()
 
     def on_train_epoch_end(self) -> None:
         """Start the next epoch's mean afresh; Lightning validates before it calls this."""
@@ -119,13 +116,29 @@ def balanced_log_loss(predictions: pd.DataFrame, classes: list[str]) -> float:
     return float(np.mean(per_class))
 
 
-def class_weights(labels: Iterable[str], classes: list[str]) -> Float[Tensor, " class"]:
-    """Weights that make every class count the same; their mean over the classes is 1.
+def clip_weights(clips: pd.DataFrame, classes: list[str]) -> Float[Tensor, " clip"]:
+    """Weights that make every class count the same, and every patient within a class.
+
+    A patient with more video would otherwise weigh more. The weights' mean is 1.
 
     Args:
-        labels: Label of each training patient.
+        clips: Clip table of the training patients.
         classes: Labels in the order of the network's outputs; each must occur.
     """
-    counts = pd.Series(list(labels)).value_counts().reindex(classes).to_numpy(dtype=float)
-    weights = 1 / counts
-    return torch.tensor(weights / weights.mean(), dtype=torch.float32)
+    clips_of_patient = clips.groupby("patient_id")["patient_id"].transform("size")
+    patients_of_class = clips.groupby("label")["patient_id"].nunique().reindex(classes)
+    weights = 1 / (clips_of_patient * clips["label"].map(patients_of_class))
+    return torch.tensor((weights / weights.mean()).to_numpy(), dtype=torch.float32)
+
+
+def rate_factor(step: int, *, total_steps: int) -> float:
+    """Share of the peak learning rate: a linear warm-up, then a cosine to zero.
+
+    References:
+        Loshchilov and Hutter 2017, section 3, https://arxiv.org/abs/1608.03983.
+    """
+    warm_up = max(1, round(WARM_UP_SHARE * total_steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    progress = (step - warm_up) / max(1, total_steps - warm_up)
+    return (1 + math.cos(math.pi * min(progress, 1))) / 2

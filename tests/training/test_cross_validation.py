@@ -154,7 +154,8 @@ def auroc(config, store) -> float:
     [
         ({"positive_class": "scoliosis"}, "positive_class must be one of ASD, non_ASD"),
         ({"device": "gpu"}, "PyTorch finds no GPU"),
-        ({"size": 32, "backbone": "slowfast", "clip_length": 256, "folds": 7}, "folds"),
+        ({"folds": 7}, "folds must be at most 6"),
+        ({"precision": "16-mixed"}, "precision=16-mixed needs a GPU"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(small_store, changes, message):
