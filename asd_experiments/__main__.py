@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         subparser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         for field in fields(command.config):
             subparser.add_argument(
-                f"--{field.name}", metavar="", help=_help(command.config, field.name)
+                f"--{field.name}", metavar="VALUE", help=_help(command.config, field.name)
             )
     return parser
 

@@ -76,7 +76,9 @@ def _read_table(labels: Path) -> pd.DataFrame:
         )
     except FileNotFoundError:
         raise LabelsError([f"the labels file {str(labels)!r} does not exist"]) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+    except UnicodeDecodeError:
+        raise LabelsError([f"{str(labels)!r} is not UTF-8; save it as CSV UTF-8"]) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError) as error:
         raise LabelsError([f"{str(labels)!r} is not a readable CSV file: {error}"]) from None
     names = [str(name).strip() for name in table.iloc[0]]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -85,7 +87,8 @@ def _read_table(labels: Path) -> pd.DataFrame:
     missing = [name for name in REQUIRED_COLUMNS if name not in table.columns]
     if missing:
         found = ", ".join(table.columns)
-        raise LabelsError([f"column {name!r} is missing; found: {found}" for name in missing])
+        hint = "; the cells must be separated by commas" if ";" in found else ""
+        raise LabelsError([f"column {n!r} is missing; found: {found}{hint}" for n in missing])
     if table.empty:
         raise LabelsError(["there is no row below the column names"])
     for column in table.columns:
@@ -112,7 +115,7 @@ def _labels_per_patient(table: pd.DataFrame) -> list[str]:
     first: dict[str, tuple[int, str]] = {}
     for (row, patient), label in zip(_rows(table, "patient_id"), table["label"], strict=True):
         first_row, first_label = first.setdefault(patient, (row, label))
-        if patient and label != first_label:
+        if patient and label and first_label and label != first_label:
             problems.append(
                 f"row {row}: patient {patient!r} is labelled {label!r} here "
                 f"but {first_label!r} in row {first_row}; a patient has one label"

@@ -1,5 +1,6 @@
 """Outer folds and the split inside each, always between whole patients."""
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -83,7 +84,7 @@ def _check_counts(patients: pd.DataFrame, *, folds: int, group_by: str) -> None:
         if per_class.min() < 3:
             raise SplitError(
                 f"class {per_class.idxmin()!r} has {per_class.min()} patients; train, val and "
-                "test must each hold one, so every class needs at least 3"
+                "test must each hold one, so every class needs at least 3 (and folds=3)"
             )
         if per_class.min() < folds < groups:
             raise SplitError(
@@ -101,7 +102,10 @@ def _splitter(num_parts: int, num_groups: int, seed: int) -> BaseCrossValidator:
 def _split(
     splitter: BaseCrossValidator, patients: pd.DataFrame
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    return splitter.split(patients, patients["label"], patients["group"])  # type: ignore[no-any-return]
+    with warnings.catch_warnings():
+        # A class with fewer patients than parts: `_check_classes` says so if it matters.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        yield from splitter.split(patients, patients["label"], patients["group"])
 
 
 def _fold_rows(
@@ -116,7 +120,7 @@ def _fold_rows(
     remaining = patients.iloc[rest].reset_index(drop=True)
     groups = remaining["group"].nunique()
     if groups < 2:
-        raise SplitError(f"fold {fold}: {groups} group is left for train and val; add patients")
+        raise SplitError(f"fold {fold + 1}: {groups} group is left for train and val; add patients")
     smallest_class = remaining.groupby("label")["group"].nunique().min()
     parts = max(2, min(inner_folds, groups, smallest_class))
     train, val = next(_split(_splitter(parts, groups, seed), remaining))
@@ -149,6 +153,6 @@ def _check_classes(manifest: pd.DataFrame) -> None:
         missing = ", ".join(sorted(classes - set(rows["label"])))
         if missing:
             raise SplitError(
-                f"fold {fold}: {split} holds no patient of class {missing}; "
-                "use fewer folds or add patients"
+                f"fold {int(str(fold)) + 1}: {split} holds no patient of class {missing}; too few "
+                "have it for these folds and inner_folds: change them or add patients"
             )

@@ -19,6 +19,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ from asd_experiments.errors import InputError
 SCHEMA = 1
 FLOW_STEP_PX = 1 / 64
 CHUNK_FRAMES = 16
+_WRITTEN_LATER = {"videos", "failures", "digest"}
 _INT16 = np.iinfo(np.int16)
 
 
@@ -187,6 +189,7 @@ class StoreWriter:
             "backends": dict(backends),
             "flow_weights_sha256": flow_weights and hashlib.sha256(flow_weights).hexdigest(),
         }
+        _refuse_other_folder(url)
         try:
             self._root = zarr.open_group(url, mode="a", zarr_format=3)
         except (ImportError, OSError, ValueError) as error:
@@ -319,19 +322,38 @@ def quantise_flow(
     return np.clip(steps, _INT16.min, _INT16.max).astype(np.int16)
 
 
+def _refuse_other_folder(url: str | Store) -> None:
+    """A folder that holds other things would be hard to tell from the store afterwards."""
+    if isinstance(url, str) and "://" not in url and Path(url).is_dir():
+        names = {path.name for path in Path(url).iterdir()}
+        if names and "zarr.json" not in names:
+            raise StoreError(f"{url!r} is a folder with other things in it; choose a new name")
+
+
 def _refuse_other_origin(
     url: str, known: Mapping[str, object], origin: Mapping[str, object]
 ) -> None:
+    there, now = _flat(known), _flat(origin)
     differences = [
-        f"{name}: {known.get(name)!r} there, {value!r} now"
-        for name, value in origin.items()
-        if known.get(name) != value
+        f"{name} is {there.get(name)!r} there, {now.get(name)!r} now"
+        for name in sorted({*there, *now} - _WRITTEN_LATER)
+        if there.get(name) != now.get(name)
     ]
     if differences:
         raise StoreError(
             f"{url!r} was made in another way ({'; '.join(differences)}); "
             "choose another store or the same settings"
         )
+
+
+def _flat(origin: Mapping[str, object]) -> dict[str, object]:
+    """Names and values, those of `recipe` and `backends` among them."""
+    flat: dict[str, object] = {}
+    for name, value in origin.items():
+        flat |= (
+            value if name in ("recipe", "backends") and isinstance(value, dict) else {name: value}
+        )
+    return flat
 
 
 def _digest(content: Mapping[str, object]) -> str:

@@ -72,8 +72,11 @@ def simulate(config: SimulateConfig) -> Path:
     out = Path(config.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"out must be a new or empty folder, but {config.out!r} is not empty")
-    for folder in ("videos", "truth") if config.truth else ("videos",):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+    try:
+        for folder in ("videos", "truth") if config.truth else ("videos",):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out cannot be made: {error}") from error
     walkers = draw_cohort(config)
     videos = plan_videos(config)
     heights = []

@@ -47,31 +47,35 @@ def train(config: TrainConfig) -> str:
     """
     use_tracking_store()
     default_name = f"{config.backbone} {config.fusion} {config.clip_length} frames"
+    trial = close_defaults(config, **({} if config.store else DEMO_DEFAULTS))
+    check_trial(trial)
+    if trial.store is None:
+        trial = replace(trial, store=demo_store(trial.seed))
+    store = ClipStore(str(trial.store))
+    validation = CrossValidation(trial, store)
     try:
         with trial_run(config.run_name, default_name) as run_id:
-            trial = close_defaults(config, **({} if config.store else DEMO_DEFAULTS))
-            check_trial(trial)
-            if trial.store is None:
-                trial = replace(trial, store=demo_store(trial.seed))
-            metrics, model_uri = run_trial(trial, run_id)
+            metrics, model_uri = run_trial(trial, store, validation, run_id)
     except Interrupted as error:
         raise SystemExit(f"train: {error}; its run in MLflow is closed as KILLED") from error
     _print_summary(run_id, metrics, model_uri)
     return run_id
 
 
-def run_trial(config: TrialConfig, run_id: str) -> tuple[dict[str, float], str]:
+def run_trial(
+    config: TrialConfig, store: ClipStore, validation: CrossValidation, run_id: str
+) -> tuple[dict[str, float], str]:
     """Train and evaluate all folds and log everything to a run, as soon as it is there.
 
     Args:
         config: Configuration of the trial.
-        run_id: The trial's run, open.
+        store: Its clip store.
+        validation: Its folds, ready to be trained.
+        run_id: Its run, open.
 
     Returns:
         The metrics, and the URI of the logged model.
     """
-    store = ClipStore(str(config.store))
-    validation = CrossValidation(config, store)
     _log_start(run_id, config, store, validation)
     with tempfile.TemporaryDirectory(prefix="model_") as folder:
         model = TrialModelWriter(Path(folder))
@@ -139,6 +143,7 @@ def _log_start(
         "num_patients": store.videos["patient_id"].nunique(),
         "num_videos": len(store.videos),
         "num_clips": len(validation.clips),
+        "num_short_videos": int((store.videos["num_frames"] < config.clip_length).sum()),
     }
     log_parameters(run_id, {**resolved, **facts})
     client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
@@ -218,5 +223,7 @@ def _print_summary(run_id: str, metrics: Mapping[str, float], model_uri: str) ->
     else:  # without a user's name and password
         server = urlsplit(uri)
         address = server._replace(netloc=server.netloc.rpartition("@")[2]).geturl()
-        print(f"See it:   {address} {place}")
-    print(f"Load it:  mlflow.pyfunc.load_model({model_uri!r})")
+        print(f"See it:   {address.rstrip('/')}/{place}")
+        uri = address
+    print(f"Load it:  mlflow.set_tracking_uri({uri!r})")
+    print(f"          model = mlflow.pyfunc.load_model({model_uri!r})")

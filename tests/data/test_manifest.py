@@ -95,6 +95,9 @@ copy.mp4,P6,ASD,,64
         ("video,label\na.mp4,ASD\n", "column 'patient_id' is missing; found: video, label"),
         ("video,patient_id,label\n", "no row below the column names"),
         ("", "not a readable CSV"),
+        ("video;patient_id;label\na.mp4;P1;ASD\n", "must be separated by commas"),
+        ("video,patient_id,label,label\na.mp4,P1,ASD,x\n", "column 'label' stands there twice"),
+        ("video,patient_id,label\n\na.mp4,P1,ASD\n", "row 2: label is empty"),
         ('video,patient_id,label\n"a.mp4,P1,ASD\n', "not a readable CSV"),
     ],
 )

@@ -127,10 +127,21 @@ def test_the_digest_follows_content_labels_and_recipe(tmp_path):
 def test_other_settings_never_mix_with_old_results(tmp_path):
     url = str(tmp_path / "s.zarr")
     StoreWriter(url, RECIPE, {"opencv": "1"})
-    with pytest.raises(StoreError, match=r"made in another way .*choose another store"):
+    with pytest.raises(
+        StoreError, match=r"made in another way \(size is 32 there, 64 now\); choose another store"
+    ):
         StoreWriter(url, {**RECIPE, "size": 64}, {"opencv": "1"})
-    with pytest.raises(StoreError, match="backends"):
+    with pytest.raises(StoreError, match="opencv is '1' there, '2' now"):
         StoreWriter(url, RECIPE, {"opencv": "2"})
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "walk.mp4").touch()
+    with pytest.raises(StoreError, match="a folder with other things in it"):
+        StoreWriter(str(tmp_path), RECIPE, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["walk.mp4"]
+    with pytest.raises(StoreError, match="no clip store can be made"):
+        StoreWriter(str(tmp_path / "walk.mp4" / "s.zarr"), RECIPE, {})
 
 
 def test_a_store_that_is_not_there_or_of_another_schema_is_refused(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,26 +70,46 @@ def test_wrong_parameters_end_the_run_as_failed_with_all_of_them_named(tmp_path)
     assert [r.info.status for r in client.search_runs(["0"])] == ["FAILED"]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_training_that_is_stopped_is_killed_with_its_fold(tmp_path, small_store, stop):
-    """The signal goes to the training process itself, as a batch scheduler sends it."""
+def stopped(tmp_path: Path, command: list[str], send: Callable[[int], None]) -> None:
+    """Start a training, stop it in the middle of a fold, and look at what is left of it."""
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     client.search_experiments()  # makes the database before two processes want to
-    settings = {**SMALL, "store": small_store.url, "epochs": 1000, "patience": 1000}
-    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     process = subprocess.Popen(
-        [sys.executable, "-m", "asd_experiments", "train", *words],
+        command,
         cwd=tmp_path,
         env={**environment(tmp_path), "MLFLOW_EXPERIMENT_ID": "0"},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     while not any("train/clip/loss" in fold.data.metrics for fold in runs(tmp_path, "fold")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(1)
-    process.send_signal(stop)
+    send(process.pid)
     process.communicate(timeout=60)
     assert process.returncode != 0
-    assert [r.info.status for r in runs(tmp_path, "trial")] == ["KILLED"]
     assert [r.info.status for r in runs(tmp_path, "fold")] == ["KILLED"]
+
+
+ENDLESS = {**SMALL, "epochs": 1000, "patience": 1000}
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_training_that_is_stopped_is_killed_with_its_fold(tmp_path, small_store, stop):
+    """The signal goes to the training process itself, as a batch scheduler sends it."""
+    settings = {**ENDLESS, "store": small_store.url}
+    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "asd_experiments", "train", *words]
+    stopped(tmp_path, command, lambda pid: os.kill(pid, stop))
+    assert [r.info.status for r in runs(tmp_path, "trial")] == ["KILLED"]
+
+
+def test_ctrl_c_reaches_everything_below_mlflow_run(tmp_path, small_store):
+    """A terminal sends SIGINT to all; `mlflow run` then sends SIGTERM to its child as well."""
+    command = arguments("train", **ENDLESS, store=small_store.url)
+    stopped(tmp_path, command, lambda pid: os.killpg(pid, signal.SIGINT))
+    deadline = time.monotonic() + 30  # the child may close its run after its parent has ended
+    while runs(tmp_path, "trial")[0].info.status == "RUNNING" and time.monotonic() < deadline:
+        time.sleep(1)
+    assert runs(tmp_path, "trial")[0].info.status in {"KILLED", "FAILED"}

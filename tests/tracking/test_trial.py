@@ -181,15 +181,14 @@ def test_what_was_computed_before_a_failure_is_kept(project_folder, small_store,
     assert len(kept) > 0
 
 
-def test_a_store_that_is_not_there_is_refused_and_the_run_says_why(project_folder):
+def test_what_cannot_be_trained_is_refused_and_leaves_no_run(project_folder, small_store):
+    experiments = [mlflow.get_experiment_by_name("asd_experiments").experiment_id]
+    before = len(MlflowClient().search_runs(experiments))
     with pytest.raises(InputError, match="there is no clip store"):
-        train(small_training("nowhere.zarr", run_name="no store"))
-    (run,) = MlflowClient().search_runs(
-        [mlflow.get_experiment_by_name("asd_experiments").experiment_id],
-        "attributes.run_name = 'no store'",
-    )
-    assert run.info.status == "FAILED"
-    assert "there is no clip store at 'nowhere.zarr'" in run.data.tags["asd.error"]
+        train(small_training("nowhere.zarr"))
+    with pytest.raises(InputError, match="folds must be at most"):
+        train(small_training(small_store.url, folds=9))
+    assert len(MlflowClient().search_runs(experiments)) == before
 
 
 def test_a_tracking_server_that_is_set_is_respected(project_folder, tmp_path, monkeypatch):
