@@ -33,7 +33,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "validate": Command(config.ValidateConfig, "asd_experiments.data.manifest", "validate"),
     "simulate": Command(config.SimulateConfig, "asd_experiments.simulation.cohort", "simulate"),
-    "preprocess": Command(config.PreprocessConfig, "preprocess.pipeline", "preprocess"),
+    "preprocess": Command(config.PreprocessConfig, "preprocess.cohort", "run"),
     "train": Command(config.TrainConfig, "asd_experiments.tracking.trial", "train"),
 }
 

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 BackboneName = Literal["c3d", "r2plus1d", "slowfast", "slow"]
 FusionName = Literal["appearance_only", "motion_only", "late_average", "feature_concat"]
 PersonFinderName = Literal["motion"]
+SegmenterName = Literal["background"]
 FlowName = Literal["dis", "raft_small"]
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -83,6 +84,9 @@ class SimulateConfig:
     """Also write the true masks, boxes and optical flow beside each video (large)."""
 
 
+_PLACES = {"videos", "labels", "store", "people_weights", "segment_weights", "flow_weights"}
+
+
 @dataclass(frozen=True, config=_SETTINGS)
 class PreprocessConfig:
     """Find the person, cut a smooth square crop, segment the body, compute optical flow."""
@@ -98,6 +102,15 @@ class PreprocessConfig:
 
     people: PersonFinderName = "motion"
     """How the person is found. motion: background model for a camera that stands still."""
+
+    people_weights: Annotated[str | None, Unset] = None
+    """File with the person finder's weights; when not given, the finder's own are downloaded."""
+
+    segment: Annotated[SegmenterName | None, Unset] = None
+    """How the body is told from its surroundings. Not given: by the person finder itself."""
+
+    segment_weights: Annotated[str | None, Unset] = None
+    """File with the segmenter's weights; when not given, the segmenter's own are downloaded."""
 
     flow: FlowName = "dis"
     """Optical flow method. dis: OpenCV, fast on a CPU; raft_small: torchvision network."""
@@ -117,8 +130,7 @@ class PreprocessConfig:
     @property
     def recipe(self) -> dict[str, object]:
         """Every parameter that changes what is computed from one video."""
-        places = {"videos", "labels", "store", "flow_weights"}
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in places}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _PLACES}
 
 
 @dataclass(frozen=True, config=_SETTINGS)

@@ -9,7 +9,7 @@ import asd_experiments
 from asd_experiments.config import PreprocessConfig, SimulateConfig
 from asd_experiments.data.store import ClipStore, StoreError
 from asd_experiments.simulation.cohort import simulate
-from preprocess.pipeline import preprocess
+from preprocess.cohort import preprocess
 
 FOLDER = Path("outputs") / "demo"
 

@@ -42,10 +42,11 @@ from asd_experiments.data.clips import ClipDataset, ClipSample, InOrder, Shuffle
 from asd_experiments.data.store import ClipStore, StoredFrames
 from asd_experiments.data.transforms import make_clip
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
+from preprocess.cohort import preprocess
 from preprocess.crop import cut, oversampling_of
 from preprocess.decode import Video, probe
-from preprocess.flow import FLOWS
-from preprocess.pipeline import preprocess
+from preprocess.flow import flow_method
+from preprocess.method import WeightsSource
 
 DATA = Path(__file__).parents[2] / "shared/data"
 VIDEOS = (
@@ -218,7 +219,8 @@ def run_epoch(step: Callable[[ClipSample], None], batches: Batches) -> None:
 def measure_published_way(store: ClipStore, clips: pd.DataFrame, weights: Path) -> None:
     width, size = 0.125, 48
     seconds = epochs_of(store, clips, width=width, size=size)
-    flow = FLOWS["raft_small"].build(FLOWS["raft_small"].load_weights(weights))
+    raft = flow_method("raft_small")
+    flow = raft.build(raft.load_weights(WeightsSource(weights)))
     step = training_step(width, size)
     videos = {name: probe(DATA / "gpjatk" / name) for name in VIDEOS}  # not charged to the steps
 
@@ -265,7 +267,9 @@ def decoded_with_flow(
     start = int(clip["clip_start"])
     places = slice(start, start + CLIP_LENGTH)
     windows = store.track(clip["key"])[places]
-    pictures = islice(video.pictures(start=int(clip["first_frame"]) + start), CLIP_LENGTH)
+    pictures = islice(
+        video.pictures(start=round(clip["clip_start_seconds"] * clip["frame_rate_hz"])), CLIP_LENGTH
+    )
     oversampling = oversampling_of(windows, STORE_SIZE)
     crops = np.stack(
         [

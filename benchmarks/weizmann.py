@@ -35,7 +35,7 @@ from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.training.cross_validation import CrossValidation
-from preprocess.pipeline import preprocess
+from preprocess.cohort import preprocess
 
 SILHOUETTES = Path(__file__).parents[2] / "shared/data/weizmann/silhouettes.npz"
 GAITS = {

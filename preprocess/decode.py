@@ -1,19 +1,24 @@
-"""Video files to RGB pictures, streamed: nothing here keeps more than one picture."""
+"""Video files to RGB pictures, streamed: nothing here holds more than one picture in memory."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import av
+import cv2
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
 _HEADER_SHARE = 0.9
-_EXACT_AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_MOST_KEPT_BYTES = 2**30
+_EXACT = Interpolation.AREA | Interpolation.BITEXACT
 
 
 class VideoError(Exception):
@@ -43,55 +48,141 @@ class Video:
     num_frames: int
     """Frames that really decode, whatever the header says."""
 
+    shrink: int
+    """Factor by which the pictures that are at hand are shrunk; see `probe`."""
+
+    kept: UInt8[np.ndarray, "time height width 3"] | None
+    """All pictures, shrunk, in a temporary file; None if they would be too many."""
+
     def pictures(
-        self, *, size: tuple[int, int] | None = None, start: int = 0, step: int = 1
+        self, shrink: int = 1, *, start: int = 0, step: int = 1
     ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         """Pictures of the video, RGB.
 
+        Those at `Video.shrink` are at hand as a rule; any others are decoded again.
+
         Args:
-            size: Height and width to shrink them to, pixels; cheaper than shrinking them later.
+            shrink: Whole factor by which to shrink them. Up to `shrink` - 1 rows and columns that
+                do not fill a pixel are left out at the bottom and on the right.
             start: Frame to start with, counted from 0.
             step: Give every step-th frame.
 
         Raises:
             DecodeError: If the file cannot be decoded (any more).
         """
-        height, width = size or (self.height, self.width)
-        reformatter = VideoReformatter()
+        if self.kept is not None and shrink == self.shrink:
+            yield from self.kept[start::step]
+            return
+        convert = _Converter(shrink)
         for frame in islice(decode(self.path), start, None, step):
-            # Exact rounding and one thread: the same pixels on every machine.
-            rgb = reformatter.reformat(
-                frame, width, height, "rgb24", interpolation=_EXACT_AREA, threads=1
-            )
-            yield rgb.to_ndarray()
+            yield convert(frame)
 
 
-def probe(path: Path) -> Video:
-    """Decode a whole video once and say what it holds.
+def probe(path: Path, *, least_height: int | None = None) -> Video:
+    """Decode a whole video once, say what it holds, and keep its pictures at hand, shrunk.
+
+    Args:
+        path: The file.
+        least_height: Height about which the kept pictures shall have, pixels; the shrinking is by
+            a whole factor. None: keep them unshrunk.
 
     Raises:
         DecodeError: If it holds no video stream or no frame, is truncated or damaged, or its
             picture size changes on the way.
     """
     seconds: list[float | None] = []
-    size: tuple[int, int] | None = None
-    for frame in decode(path):
-        size = size or (frame.height, frame.width)
-        if (frame.height, frame.width) != size:
+    with closing(_Keeper()) as keeper:
+        size: tuple[int, int] | None = None
+        for frame in decode(path):
+            if size is None:
+                size = frame.height, frame.width
+                shrink = max(1, round(frame.height / (least_height or frame.height)))
+                convert = _Converter(shrink)
+            if (frame.height, frame.width) != size:
+                raise DecodeError(
+                    f"the picture size changes from {size[1]}x{size[0]} to "
+                    f"{frame.width}x{frame.height} at frame {len(seconds)}"
+                )
+            if not keeper.full:
+                keeper.append(convert(frame))
+            seconds.append(frame.time)
+        if size is None:
+            raise DecodeError("it holds no frame")
+        announced, header_rate_hz = _header(path)
+        if len(seconds) < _HEADER_SHARE * announced:
             raise DecodeError(
-                f"the picture size changes from {size[1]}x{size[0]} to "
-                f"{frame.width}x{frame.height} at frame {len(seconds)}"
+                f"it is truncated: {len(seconds)} of {announced} frames can be decoded"
             )
-        seconds.append(frame.time)
-    if size is None:
-        raise DecodeError("it holds no frame")
-    announced, header_rate_hz = _header(path)
-    if len(seconds) < _HEADER_SHARE * announced:
-        raise DecodeError(f"it is truncated: {len(seconds)} of {announced} frames can be decoded")
-    rate_hz = frame_rate_hz([s for s in seconds if s is not None]) or header_rate_hz
-    if rate_hz is None:
-        raise DecodeError("it has no frame rate")
-    return Video(path, rate_hz, *size, len(seconds))
+        rate_hz = frame_rate_hz([s for s in seconds if s is not None]) or header_rate_hz
+        if rate_hz is None:
+            raise DecodeError("it has no frame rate")
+        return Video(path, rate_hz, *size, len(seconds), shrink, keeper.pictures())
+
+
+class _Keeper:
+    """Writes pictures to a temporary file, up to a limit."""
+
+    def __init__(self) -> None:
+        self._file = TemporaryFile(prefix="pictures_")  # noqa: SIM115 - closed by `close`
+        self._shape: tuple[int, ...] = ()
+        self._count = 0
+        self.full = False
+
+    def append(self, picture: UInt8[np.ndarray, "height width 3"]) -> None:
+        self._shape = picture.shape
+        self.full = (self._count + 1) * picture.nbytes > _MOST_KEPT_BYTES
+        if not self.full:
+            self._file.write(np.ascontiguousarray(picture).data)
+            self._count += 1
+
+    def pictures(self) -> UInt8[np.ndarray, "time height width 3"] | None:
+        """All pictures; their file lives as long as they do. None if they were too many."""
+        if self.full:
+            return None
+        self._file.flush()
+        return np.memmap(self._file, np.uint8, "r", shape=(self._count, *self._shape))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Converter:
+    """Makes RGB pictures of decoded frames, shrunk by a whole factor.
+
+    The planes are shrunk before the colours are converted: a fraction of the work.
+    """
+
+    def __init__(self, shrink: int) -> None:
+        self._shrink = shrink
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
+        if self._shrink > 1:
+            frame = self._shrunk(self._reformatted(frame, "yuv420p"))
+        # Exact rounding and one thread: the same pixels on every machine.
+        return self._reformatted(frame, "rgb24").to_ndarray()
+
+    def _reformatted(self, frame: VideoFrame, pixels: str) -> VideoFrame:
+        return self._reformatter.reformat(frame, format=pixels, interpolation=_EXACT, threads=1)
+
+    def _shrunk(self, frame: VideoFrame) -> VideoFrame:
+        height, width = frame.height // self._shrink, frame.width // self._shrink
+        small = VideoFrame(width, height, "yuv420p")
+        small.colorspace, small.color_range = frame.colorspace, frame.color_range
+        for source, target in zip(frame.planes, small.planes, strict=True):
+            rows, columns = target.height * self._shrink, target.width * self._shrink
+            picture = cv2.resize(
+                _plane(source)[:rows, :columns],
+                (target.width, target.height),
+                interpolation=cv2.INTER_AREA,
+            )
+            _plane(target)[:] = picture
+        return small
+
+
+def _plane(plane: VideoPlane) -> UInt8[np.ndarray, "height width"]:
+    rows = np.asarray(memoryview(plane)).reshape(plane.height, -1)
+    return rows[:, : plane.width]
 
 
 def frame_rate_hz(seconds: Sequence[float]) -> float | None:

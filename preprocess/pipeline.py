@@ -1,27 +1,31 @@
-"""The command `preprocess`: labelled videos to a clip store; and the same for a single video."""
+"""What happens to one video on its way into a clip store."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
-from jaxtyping import Float32
+from jaxtyping import Float32, Int, UInt8
 from pydantic import TypeAdapter
 
 import asd_experiments
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.manifest import file_sha256, read_labels
-from asd_experiments.data.store import PreparedFrame, StoreWriter, VideoFacts, video_key
-from asd_experiments.progress import progress_bar
+from asd_experiments.data.manifest import file_sha256
+from asd_experiments.data.store import PreparedFrame, Presence, StoreWriter, VideoFacts
 from preprocess.crop import cut, oversampling_of, smooth_windows
 from preprocess.decode import Video, VideoError, probe
-from preprocess.flow import FLOWS
-from preprocess.people import PERSON_FINDERS
+from preprocess.flow import flow_method
+from preprocess.method import Method, WeightsSource
+from preprocess.people import person_finder_method
 from preprocess.people.finder import Person
+from preprocess.people.track import Track
+from preprocess.segment import segmenter_method
+
+_BATCH_FRAMES = 16
+_KEPT_SIDES = 2.0  # height of the pictures kept at hand, in sides of the stored crops
+_ENLARGED = 1.1  # as much may a picture at hand be enlarged before it is decoded again
 
 
 class Preprocessor:
@@ -29,47 +33,51 @@ class Preprocessor:
 
     Args:
         recipe: Parameters as `PreprocessConfig.recipe` gives them and a store's root carries them.
-        flow_weights: Weights of the flow network as safetensors, where the method has any.
+        weights: Weights of the networks it takes, by role, as `load_weights` gives them.
 
     Raises:
         ValueError: If the recipe lacks a parameter or holds an unknown one or a wrong value.
-        FlowWeightsError: If the flow method needs weights and has none, or the other way round.
+        MethodError: If a method needs a library or weights and has none, or the other way round.
     """
 
-    def __init__(self, recipe: Mapping[str, object], flow_weights: bytes | None = None) -> None:
+    def __init__(
+        self, recipe: Mapping[str, object], weights: Mapping[str, bytes] | None = None
+    ) -> None:
         self._config = _config_of(recipe)
         self.recipe = self._config.recipe
-        self._method = FLOWS[self._config.flow]
-        self._flow = self._method.build(flow_weights)
-        self._find_person = PERSON_FINDERS[self._config.people]
+        self.weights = dict(weights or {})
+        methods = _methods(self._config)
+        self._libraries = sorted({name for m in methods.values() for name in m.libraries})
+        people, flow = person_finder_method(self._config.people), flow_method(self._config.flow)
+        self._find_person = people.build(self.weights.get("people"))
+        self._flow = flow.build(self.weights.get("flow"))
+        self._segment = None
+        if self._config.segment is not None:
+            segmenter = segmenter_method(self._config.segment)
+            self._segment = segmenter.build(self.weights.get("segment"))
 
     @property
     def backends(self) -> dict[str, str]:
         """Name and version of everything that computes what is stored."""
-        libraries = {"av", "opencv-python-headless", *self._method.libraries}
+        libraries = {"av", "opencv-python-headless", *self._libraries}
         versions = {name: version(name) for name in sorted(libraries)}
         return {"asd_experiments": asd_experiments.__version__, **versions}
 
     def store_video(self, video: Path, writer: StoreWriter) -> VideoFacts:
         """Find the person, cut, segment, compute flow, and write it all into a store.
 
-        The video is decoded several times and never held in memory.
+        The video is never held in memory.
 
         Raises:
             VideoError: If the video cannot be decoded or shows nobody.
         """
         with _one_opencv_thread():
-            source = probe(video)
+            source = probe(video, least_height=round(_KEPT_SIDES * self._config.size))
             person = self._find_person(source)
-            facts = VideoFacts(
-                source_sha256=file_sha256(video),
-                num_frames=len(person.track.boxes),
-                first_frame=person.track.first_frame,
-                frame_rate_hz=source.frame_rate_hz,
-                source_frames=source.num_frames,
-                person_share=person.track.num_found / source.num_frames,
-            )
-            writer.write(facts, self._with_flow(self._crops(source, person)))
+            if self._segment is not None:
+                person = self._segment(source, person.track)
+            facts = _facts(file_sha256(video), source, person.track)
+            writer.write(facts, person.track.presence, self._frames(source, person))
         return facts
 
     def failure(self, video: Path, writer: StoreWriter) -> str | None:
@@ -84,82 +92,116 @@ class Preprocessor:
             return "it does not fit into memory"
         return None
 
-    def _crops(self, video: Video, person: Person) -> Iterator[PreparedFrame]:
-        """Crop and mask of every frame on the person's track."""
-        size = self._config.size
-        windows = smooth_windows(
-            person.track.boxes,
-            frame_rate_hz=video.frame_rate_hz,
-            margin=self._config.margin,
-            smoothing_seconds=self._config.smoothing_seconds,
+    def _frames(self, video: Video, person: Person) -> Iterator[PreparedFrame]:
+        """Crop, mask and flow of every frame on the person's track."""
+        windows = self._windows(video, person.track)
+        shrink = _shrink_for(video, windows, self._config.size)
+        pictures = _pictures_at(video, person.track.frames, shrink)
+        oversampling = oversampling_of(windows / shrink, self._config.size)
+        for stretch in person.track.stretches:
+            last = None
+            for start in range(stretch.start, stretch.stop, _BATCH_FRAMES):
+                batch = windows[start : min(start + _BATCH_FRAMES, stretch.stop)]
+                crops = np.stack(
+                    [
+                        cut(next(pictures), window / shrink, self._config.size, oversampling)
+                        for window in batch
+                    ]
+                )
+                masks = person.masks(start, crops, batch)
+                flows = self._flows_to(crops, last)
+                if start == 0:
+                    flows = [None, *flows[1:]]
+                yield from map(PreparedFrame, crops, masks, flows, batch)
+                last = crops[-1]
+
+    def _windows(self, video: Video, track: Track) -> Float32[np.ndarray, "time 4"]:
+        """Crop windows of the whole track; every stretch is smoothed on its own."""
+        return np.concatenate(
+            [
+                smooth_windows(
+                    track.boxes[stretch],
+                    frame_rate_hz=video.frame_rate_hz,
+                    margin=self._config.margin,
+                    smoothing_seconds=self._config.smoothing_seconds,
+                )
+                for stretch in track.stretches
+            ]
         )
-        oversampling = oversampling_of(windows, size)
-        first = person.track.first_frame
-        pictures = islice(video.pictures(start=first), len(windows))
-        for number, (picture, window) in enumerate(zip(pictures, windows, strict=True), first):
-            crop = cut(picture, window, size, oversampling)
-            mask = person.mask(number, crop, window, oversampling)
-            yield PreparedFrame(crop, mask, None, window)
 
-    def _with_flow(self, frames: Iterator[PreparedFrame]) -> Iterator[PreparedFrame]:
-        """Add to every frame but the first the flow that leads to it."""
-        last = next(frames)
-        yield last
-        while batch := list(islice(frames, self._flow.pairs_per_batch)):
-            crops = np.stack([frame.rgb for frame in [last, *batch]])
-            flows: Float32[np.ndarray, "pairs size size 2"] = self._flow(crops[:-1], crops[1:])
-            for frame, flow in zip(batch, flows, strict=True):
-                yield frame._replace(flow=flow)
-            last = batch[-1]
+    def _flows_to(
+        self,
+        crops: UInt8[np.ndarray, "time size size 3"],
+        last: UInt8[np.ndarray, "size size 3"] | None,
+    ) -> Sequence[Float32[np.ndarray, "size size 2"] | None]:
+        """Flow that leads to every crop from the one before; zero where there is none before."""
+        chain = crops if last is None else np.concatenate([last[None], crops])
+        flows = list(self._flow(chain[:-1], chain[1:])) if len(chain) > 1 else []
+        return flows if last is not None else [np.zeros((*crops.shape[1:3], 2), np.float32), *flows]
 
 
-def preprocess(config: PreprocessConfig) -> None:
-    """Preprocess every labelled video into a clip store; what is there already is skipped.
-
-    One video's failure never costs the others: the store is finished without it.
+def load_weights(config: PreprocessConfig) -> dict[str, bytes]:
+    """Weights of every method that has any, by role.
 
     Raises:
-        LabelsError: If anything is wrong with the labels or their videos; before any work.
-        FlowWeightsError: If the flow network's weights cannot be had; before any work.
-        StoreError: If the store exists and was made in another way.
-        SystemExit: At the end, if a video failed.
+        MethodError: If a library or weights cannot be had.
     """
-    labels = read_labels(Path(config.labels), Path(config.videos))
-    weights_file = Path(config.flow_weights) if config.flow_weights else None
-    flow_weights = FLOWS[config.flow].load_weights(weights_file)
-    preprocessor = Preprocessor(config.recipe, flow_weights)
-    writer = StoreWriter(config.store, preprocessor.recipe, preprocessor.backends, flow_weights)
-    stored, failures, num_skipped = _store_all(labels, Path(config.videos), preprocessor, writer)
-    if not stored.empty:
-        writer.finish(stored, failures)
-    print(
-        f"{len(stored)} of {len(labels)} videos are in {config.store}: "
-        f"{len(stored) - num_skipped} new, {num_skipped} there already, {len(failures)} failed."
+    weights = {}
+    for role, method in _methods(config).items():
+        file = getattr(config, f"{role}_weights")
+        source = WeightsSource(
+            Path(file) if file else None, getattr(config, f"{role}_config", None)
+        )
+        content = method.load_weights(source)
+        if content is not None:
+            weights[role] = content
+    return weights
+
+
+def _methods(config: PreprocessConfig) -> dict[str, Method[object]]:
+    """Every method that a configuration asks for, by role."""
+    methods: dict[str, Method[object]] = {
+        "people": person_finder_method(config.people),
+        "flow": flow_method(config.flow),
+    }
+    if config.segment is not None:
+        methods["segment"] = segmenter_method(config.segment)
+    return methods
+
+
+def _facts(source_sha256: str, video: Video, track: Track) -> VideoFacts:
+    seen = int((track.presence != Presence.ABSENT).sum())
+    bridged = int((track.presence == Presence.BRIDGED).sum())
+    return VideoFacts(
+        source_sha256=source_sha256,
+        num_frames=len(track.frames),
+        stretches=[[int(track.frames[s.start]), s.stop - s.start] for s in track.stretches],
+        frame_rate_hz=video.frame_rate_hz,
+        source_frames=video.num_frames,
+        source_height=video.height,
+        source_width=video.width,
+        person_share=(seen - bridged) / video.num_frames,
+        bridged_share=bridged / len(track.frames),
+        num_people=track.num_people,
+        num_switches=track.num_switches,
     )
-    if failures:
-        raise SystemExit(1)
 
 
-def _store_all(
-    labels: pd.DataFrame, videos: Path, preprocessor: Preprocessor, writer: StoreWriter
-) -> tuple[pd.DataFrame, list[dict[str, str]], int]:
-    """Store what is not in the store; give the labels of what is now, failures, and skipped."""
-    rows, keys = [], []
-    failures: list[dict[str, str]] = []
-    num_skipped = 0
-    names = labels["video"].items()
-    progress = progress_bar(names, total=len(labels), title="preprocess", unit="video")
-    for row, name in progress:
-        key = video_key(file_sha256(videos / name))
-        if writer.facts(key) is not None:
-            num_skipped += 1
-        elif reason := preprocessor.failure(videos / name, writer):
-            progress.write(f"{name}: {reason}")
-            failures.append({"video": name, "reason": reason})
-            continue
-        rows.append(row)
-        keys.append(key)
-    return labels.loc[rows].assign(key=keys), failures, num_skipped
+def _shrink_for(video: Video, windows: Float32[np.ndarray, "time 4"], size: int) -> int:
+    """Whole factor by which pictures may be shrunk before their windows are cut to `size`."""
+    detail = float((windows[:, 2] - windows[:, 0]).min()) / size
+    if video.shrink <= _ENLARGED * max(1.0, detail):
+        return video.shrink
+    return max(1, int(detail))
+
+
+def _pictures_at(
+    video: Video, frames: Int[np.ndarray, " time"], shrink: int
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    first, wanted = int(frames[0]), set(frames.tolist())
+    for number, picture in enumerate(video.pictures(shrink, start=first), first):
+        if number in wanted:
+            yield picture
 
 
 def _config_of(recipe: Mapping[str, object]) -> PreprocessConfig:

@@ -12,6 +12,7 @@ import torch
 from asd_experiments.data.store import (
     ClipStore,
     PreparedFrame,
+    Presence,
     StoreWriter,
     VideoFacts,
     video_key,
@@ -33,11 +34,23 @@ def facts_of(number: int, num_frames: int) -> VideoFacts:
     return VideoFacts(
         source_sha256=f"{number:064x}"[::-1],
         num_frames=num_frames,
-        first_frame=5,
+        stretches=[[5, num_frames]],
         frame_rate_hz=25.0,
         source_frames=num_frames + 10,
+        source_height=480,
+        source_width=640,
         person_share=0.9,
+        bridged_share=0.0,
+        num_people=1,
+        num_switches=0,
     )
+
+
+def presence_of(facts: VideoFacts) -> np.ndarray:
+    presence = np.full(facts.source_frames, Presence.ABSENT, np.uint8)
+    for first, length in facts.stretches:
+        presence[first : first + length] = Presence.SEEN
+    return presence
 
 
 def moving_square(num_frames: int, *, size: int, step: int, seed: int) -> Iterator[PreparedFrame]:
@@ -76,7 +89,8 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ClipSt
             which = patient % len(classes)
             facts = facts_of(number + 1, num_frames)
             step = which + 1 if which else -1
-            writer.write(facts, moving_square(num_frames, size=size, step=step, seed=number))
+            frames = moving_square(num_frames, size=size, step=step, seed=number)
+            writer.write(facts, presence_of(facts), frames)
             rows.append(
                 {
                     "video": f"v{number}.mp4",

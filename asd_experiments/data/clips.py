@@ -1,6 +1,6 @@
 """Clips of a store: the list of them, and the data set that reads them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -29,8 +29,9 @@ class ClipSample(TypedDict):
 def list_clips(videos: pd.DataFrame, *, clip_length: int, clip_stride: int) -> pd.DataFrame:
     """List the clips of every video; one row per clip.
 
-    Clips start every `clip_stride` frames and lie wholly in their video. A video shorter than
-    one clip gives one clip all the same (see `transforms.make_clip`): no patient is lost.
+    Clips start every `clip_stride` frames and lie wholly in one stretch of their video. A video
+    whose stretches are all shorter than a clip gives one clip all the same, from the longest (see
+    `transforms.make_clip`): no patient is lost.
 
     Args:
         videos: The store's index.
@@ -38,17 +39,28 @@ def list_clips(videos: pd.DataFrame, *, clip_length: int, clip_stride: int) -> p
         clip_stride: Frames from the start of a clip to the next one's.
 
     Returns:
-        The columns of `videos` with `clip_start` (first frame, counted from 0 in the stored
-        video) and `clip_start_seconds` (in the source video).
+        The columns of `videos` with `clip_start` and `clip_stop` (first frame and one past the
+        last, counted from 0 in the stored video) and `clip_start_seconds` (in the source video).
     """
-    starts = [
-        np.arange(0, max(1, num_frames - clip_length + 1), clip_stride)
-        for num_frames in videos["num_frames"]
-    ]
-    clips = videos.loc[videos.index.repeat([len(s) for s in starts])].reset_index(drop=True)
-    clips["clip_start"] = np.concatenate(starts)
-    first = clips["first_frame"] + clips["clip_start"]
-    return clips.assign(clip_start_seconds=first / clips["frame_rate_hz"])
+    places = [_places(stretches, clip_length, clip_stride) for stretches in videos["stretches"]]
+    clips = videos.loc[videos.index.repeat([len(p) for p in places])].reset_index(drop=True)
+    clips[["clip_start", "clip_stop", "source_frame"]] = np.concatenate(places)
+    clips["clip_start_seconds"] = clips.pop("source_frame") / clips["frame_rate_hz"]
+    return clips
+
+
+def _places(
+    stretches: Sequence[Sequence[int]], clip_length: int, clip_stride: int
+) -> Int[np.ndarray, "clip 3"]:
+    """Start and stop in the stored video, and start in the source, of every clip of a video."""
+    lengths = [length for _, length in stretches]
+    least = min(clip_length, max(lengths))
+    places, offset = [], 0
+    for source_frame, length in stretches:
+        for start in range(0, length - least + 1, clip_stride):
+            places.append((offset + start, offset + start + least, source_frame + start))
+        offset += length
+    return np.array(places[: None if least == clip_length else 1])
 
 
 class ClipDataset(Dataset[ClipSample]):
@@ -76,7 +88,7 @@ class ClipDataset(Dataset[ClipSample]):
         self._store = store
         self._keys = clips["key"].tolist()
         self._starts = clips["clip_start"].tolist()
-        self._stops = (clips["clip_start"] + clip_length).clip(upper=clips["num_frames"]).tolist()
+        self._stops = clips["clip_stop"].tolist()
         self._labels = [classes.index(label) for label in clips["label"]]
         self._clip_length = clip_length
         self._size = size

@@ -1,14 +1,19 @@
 """The clip store: crops, masks, flow and tracks of all videos in one Zarr v3 hierarchy.
 
-Layout (`schema` 1)::
+Layout (`schema` 2)::
 
     /                 attributes: schema, recipe, backends, videos (the index), failures, digest
-    /flow_weights     u8 [byte], safetensors of the flow network, where the method has one
+    /weights/<role>   u8 [byte], weights of the network that finds people, segments or computes
+                      flow (role: people, segment, flow), where the method has one
     /videos/<key>/    key = start of the source file's SHA-256; attributes: see `VideoFacts`
         rgb           u8  [time, size, size, 3]    person-centred square
         mask          u8  [time, size, size]       1 = body
         flow          i16 [time - 1, size, size, 2] displacement to the next frame, quantised
         track         f32 [time, 4]                crop window x0, y0, x1, y1, source pixels
+        presence      u8  [source time]            see `Presence`
+
+A video is stored in stretches of consecutive source frames; no clip reaches across the end of one,
+and the flow from its last frame to the first frame of the next stretch is zero.
 
 A video is visible to readers once its group's attributes say `committed`, which is the last write
 of a video and a single one; the index and the digest in the root appear when a run has finished.
@@ -19,6 +24,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +37,27 @@ from zarr.codecs import BloscCodec
 
 from asd_experiments.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 FLOW_STEP_PX = 1 / 64
 CHUNK_FRAMES = 16
 _WRITTEN_LATER = {"videos", "failures", "digest"}
 _INT16 = np.iinfo(np.int16)
+
+
+class Presence(IntEnum):
+    """What is known of the patient in one frame of a source video."""
+
+    ABSENT = 0
+    """Not seen."""
+
+    LEFT_OUT = 1
+    """Seen but not stored: cut by the picture's border, or for too short a time."""
+
+    BRIDGED = 2
+    """Stored although not seen: a short gap, interpolated."""
+
+    SEEN = 3
+    """Seen and stored."""
 
 
 class StoreError(InputError):
@@ -52,8 +74,8 @@ class VideoFacts:
     num_frames: int
     """Stored frames."""
 
-    first_frame: int
-    """Number of the first stored frame in the source, counted from 0."""
+    stretches: list[list[int]]
+    """First frame in the source (counted from 0) and number of frames of every stored stretch."""
 
     frame_rate_hz: float
     """Frames per second."""
@@ -61,8 +83,23 @@ class VideoFacts:
     source_frames: int
     """Frames in the source video."""
 
+    source_height: int
+    """Height of the source's pictures, pixels."""
+
+    source_width: int
+    """Width of the source's pictures, pixels."""
+
     person_share: float
     """Share of the source's frames in which the person was found, 0 to 1."""
+
+    bridged_share: float
+    """Share of the stored frames in which the person was not found but interpolated, 0 to 1."""
+
+    num_people: int
+    """People seen for long enough to be followed, the patient among them."""
+
+    num_switches: int
+    """Times that the patient was mistaken for another body and found again."""
 
 
 class StoredFrames(NamedTuple):
@@ -147,11 +184,16 @@ class ClipStore:
         """Crop window of every stored frame: x0, y0, x1, y1 in source pixels."""
         return np.asarray(self._array(key, "track")[:])
 
-    def flow_weights(self) -> bytes | None:
-        """Weights of the flow network as safetensors; None for a method without weights."""
-        if "flow_weights" not in self._root:
-            return None
-        return np.asarray(_as_array(self._root["flow_weights"])[:]).tobytes()
+    def presence(self, key: str) -> UInt8[np.ndarray, " source_time"]:
+        """What is known of the patient in every frame of the source, see `Presence`."""
+        return np.asarray(self._array(key, "presence")[:])
+
+    def weights(self) -> dict[str, bytes]:
+        """Weights of the networks that preprocessed the videos, by role."""
+        if "weights" not in self._root:
+            return {}
+        arrays = dict(self._root.require_group("weights").arrays())
+        return {role: np.asarray(array[:]).tobytes() for role, array in sorted(arrays.items())}
 
     def _array(self, key: str, name: str) -> zarr.Array[Any]:
         if self._process != os.getpid():  # connections do not survive a fork
@@ -170,7 +212,7 @@ class StoreWriter:
         url: Folder, fsspec URL or Zarr store object.
         recipe: Every preprocessing parameter that changes what is stored.
         backends: Name and version of every library that computes what is stored.
-        flow_weights: Weights of the flow network as safetensors, where it has any.
+        weights: Weights of the networks that compute what is stored, by role.
 
     Raises:
         StoreError: If the store exists and was made in another way.
@@ -181,13 +223,16 @@ class StoreWriter:
         url: str | Store,
         recipe: Mapping[str, object],
         backends: Mapping[str, str],
-        flow_weights: bytes | None = None,
+        weights: Mapping[str, bytes] | None = None,
     ) -> None:
         origin: dict[str, Any] = {
             "schema": SCHEMA,
             "recipe": dict(recipe),
             "backends": dict(backends),
-            "flow_weights_sha256": flow_weights and hashlib.sha256(flow_weights).hexdigest(),
+            "weights_sha256": {
+                role: hashlib.sha256(content).hexdigest()
+                for role, content in (weights or {}).items()
+            },
         }
         _refuse_other_folder(url)
         try:
@@ -198,8 +243,8 @@ class StoreWriter:
         if known:
             _refuse_other_origin(str(url), known, origin)
         else:
-            if flow_weights is not None:
-                self._root["flow_weights"] = np.frombuffer(flow_weights, np.uint8)
+            for role, content in (weights or {}).items():
+                self._root[f"weights/{role}"] = np.frombuffer(content, np.uint8)
             self._root.attrs.update(origin)
         self._origin = origin
         self._videos = self._root.require_group("videos")
@@ -216,7 +261,12 @@ class StoreWriter:
         attributes: dict[str, Any] = self._videos[key].attrs.asdict()
         return attributes if attributes.get("committed") else None
 
-    def write(self, facts: VideoFacts, frames: Iterator[PreparedFrame]) -> None:
+    def write(
+        self,
+        facts: VideoFacts,
+        presence: UInt8[np.ndarray, " source_time"],
+        frames: Iterator[PreparedFrame],
+    ) -> None:
         """Store one video; readers see it whole or not at all.
 
         Frames are written as they come, a chunk at a time, so memory does not grow with length.
@@ -241,6 +291,8 @@ class StoreWriter:
             if frame.flow is not None:
                 flow.append(quantise_flow(frame.flow))
         content = {buffer.name: buffer.finish() for buffer in buffers}
+        group["presence"] = presence
+        content["presence"] = hashlib.sha256(presence.tobytes()).hexdigest()
         group.attrs.update({"facts": asdict(facts), "content_sha256": content, "committed": True})
 
     def finish(self, labels: pd.DataFrame, failures: list[dict[str, str]]) -> str:
@@ -351,7 +403,9 @@ def _flat(origin: Mapping[str, object]) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name, value in origin.items():
         flat |= (
-            value if name in ("recipe", "backends") and isinstance(value, dict) else {name: value}
+            value
+            if name in ("recipe", "backends", "weights_sha256") and isinstance(value, dict)
+            else {name: value}
         )
     return flat
 

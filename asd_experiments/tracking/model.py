@@ -52,7 +52,7 @@ REQUIREMENTS = (
     "zarr",
 )
 _CARD = "two_stream.json"
-_FLOW_WEIGHTS = "flow_weights.safetensors"
+_WEIGHTS = "preprocessing_weights"
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,21 @@ class TrialModelWriter:
         """Keep the weights of one fold."""
         save_file(network.state_dict(), str(_weights_file(self._folder, fold)))
 
-    def log(self, run_id: str, card: ModelCard, flow_weights: bytes | None) -> str:
+    def log(self, run_id: str, card: ModelCard, weights: Mapping[str, bytes]) -> str:
         """Log the model to a run.
+
+        Args:
+            run_id: The run.
+            card: What else belongs to the networks.
+            weights: Weights of the networks that preprocess videos, by role.
 
         Returns:
             The model's URI.
         """
         (self._folder / _CARD).write_text(json.dumps(asdict(card), indent=2))
-        if flow_weights is not None:
-            (self._folder / _FLOW_WEIGHTS).write_bytes(flow_weights)
+        for role, content in weights.items():
+            (self._folder / _WEIGHTS).mkdir(exist_ok=True)
+            (self._folder / _WEIGHTS / role).write_bytes(content)
         with warnings.catch_warnings():
             # An example would have to be a video file; the signature says what goes in.
             warnings.filterwarnings("ignore", ".*An input example was not provided")
@@ -201,7 +207,7 @@ class TwoStreamVideoModel:
     def _prepare(self, video: Path, memory: zarr.storage.MemoryStore) -> str | None:
         """Preprocess a video just as the command `preprocess` does; say why if it cannot be."""
         preprocessor = self._preprocessor
-        writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends, self._flow_weights)
+        writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends, self._weights)
         if reason := preprocessor.failure(video, writer):
             return reason
         row = {"video": "video", "patient_id": "", "label": self.card.classes[0]}
@@ -211,12 +217,11 @@ class TwoStreamVideoModel:
 
     @cached_property
     def _preprocessor(self) -> Preprocessor:
-        return Preprocessor(self.card.recipe, self._flow_weights)
+        return Preprocessor(self.card.recipe, self._weights)
 
     @cached_property
-    def _flow_weights(self) -> bytes | None:
-        file = self._folder / _FLOW_WEIGHTS
-        return file.read_bytes() if file.exists() else None
+    def _weights(self) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in (self._folder / _WEIGHTS).glob("*")}
 
     def _predict(
         self, store: ClipStore, clips: pd.DataFrame, fold: int, batch_size: int

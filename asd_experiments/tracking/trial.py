@@ -94,7 +94,7 @@ def run_trial(
         MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, _summary(metrics))
         log_evaluation(run_id, predictions, classes, positive, thresholds)
         card = _model_card(config, store, validation, thresholds)
-        return metrics, model.log(run_id, card, store.flow_weights())
+        return metrics, model.log(run_id, card, store.weights())
 
 
 def _run_fold(
@@ -143,7 +143,11 @@ def _log_start(
         "num_patients": store.videos["patient_id"].nunique(),
         "num_videos": len(store.videos),
         "num_clips": len(validation.clips),
-        "num_short_videos": int((store.videos["num_frames"] < config.clip_length).sum()),
+        "num_short_videos": int(
+            (
+                validation.clips["clip_stop"] - validation.clips["clip_start"] < config.clip_length
+            ).sum()
+        ),
     }
     log_parameters(run_id, {**resolved, **facts})
     client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")

@@ -1,11 +1,18 @@
-"""Optical flow methods: one file per method, one line each in `FLOWS`."""
+"""Optical flow methods: one file per family, one line per method in `FLOWS`."""
+
+import pkgutil
 
 from asd_experiments.config import FlowName
-from preprocess.flow.dis import DIS
-from preprocess.flow.method import FlowMethod
-from preprocess.flow.raft import RAFT_SMALL
+from preprocess.flow.flow import Flow
+from preprocess.method import Method
 
-FLOWS: dict[FlowName, FlowMethod] = {
-    "dis": DIS,
-    "raft_small": RAFT_SMALL,
+FLOWS: dict[FlowName, str] = {
+    "dis": "preprocess.flow.dis:DIS",
+    "raft_small": "preprocess.flow.raft:RAFT_SMALL",
 }
+
+
+def flow_method(name: FlowName) -> Method[Flow]:
+    """Import a flow method."""
+    method: Method[Flow] = pkgutil.resolve_name(FLOWS[name])
+    return method

@@ -1,12 +1,11 @@
 """Dense inverse search: optical flow without a network, a few milliseconds per pair on a CPU."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from preprocess.flow.method import FlowMethod, FlowWeightsError
+from preprocess.flow.flow import Flow
+from preprocess.method import Method, MethodError, no_weights
 
 
 class DenseInverseSearch:
@@ -15,8 +14,6 @@ class DenseInverseSearch:
     References:
         Kroeger et al. 2016, https://arxiv.org/abs/1603.03590.
     """
-
-    pairs_per_batch = 1
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -41,15 +38,10 @@ def _grey(picture: UInt8[np.ndarray, "size size 3"]) -> UInt8[np.ndarray, "size 
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
-def _no_weights(file: Path | None) -> None:
-    if file is not None:
-        raise FlowWeightsError("flow=dis has no weights; leave flow_weights out")
-
-
 def _build(weights: bytes | None) -> DenseInverseSearch:
     if weights is not None:
-        raise FlowWeightsError("flow=dis has no weights, but the store carries some")
+        raise MethodError("flow=dis has no weights, but the store carries some")
     return DenseInverseSearch()
 
 
-DIS = FlowMethod(_build, _no_weights, libraries=("opencv-python-headless",))
+DIS: Method[Flow] = Method(_build, no_weights("flow=dis"), libraries=("opencv-python-headless",))

@@ -14,10 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.models.optical_flow import RAFT, Raft_Small_Weights, raft_small
 
-from preprocess.flow.method import FlowMethod, FlowWeightsError
+from preprocess.flow.flow import Flow
+from preprocess.method import Method, MethodError, WeightsSource
 
 _SMALLEST_SIDE = 128
 _SIDE_MULTIPLE = 8
+_PAIRS_PER_BATCH = 4
 _HUB = Raft_Small_Weights.C_T_V2
 
 
@@ -31,8 +33,6 @@ class RaftSmall:
         Teed and Deng 2020, https://arxiv.org/abs/2003.12039.
     """
 
-    pairs_per_batch = 4
-
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._network = _network(weights)
 
@@ -43,6 +43,15 @@ class RaftSmall:
         later: UInt8[np.ndarray, "pairs size size 3"],
     ) -> Float32[np.ndarray, "pairs size size 2"]:
         """Displacement of every pixel of `earlier` in `later`, pixels; channel 0 is x, 1 is y."""
+        batches = range(0, len(earlier), _PAIRS_PER_BATCH)
+        places = [slice(start, start + _PAIRS_PER_BATCH) for start in batches]
+        return np.concatenate([self._between(earlier[p], later[p]) for p in places])
+
+    def _between(
+        self,
+        earlier: UInt8[np.ndarray, "pairs size size 3"],
+        later: UInt8[np.ndarray, "pairs size size 3"],
+    ) -> Float32[np.ndarray, "pairs size size 2"]:
         size = earlier.shape[1]
         side = max(_SMALLEST_SIDE, -(-size // _SIDE_MULTIPLE) * _SIDE_MULTIPLE)
         flow = self._network(_to_network(earlier, side), _to_network(later, side))[-1]
@@ -60,21 +69,23 @@ def rescale_flow(
     return resized * (size / side)
 
 
-def load_weights(file: Path | None) -> bytes:
+def load_weights(source: WeightsSource) -> bytes:
     """Read RAFT-small's weights from a file, or download torchvision's.
 
     Args:
-        file: State dictionary saved by torch or as safetensors; None: torchvision's own weights,
-            from the local cache once they have been downloaded.
+        source: Its file is a state dictionary saved by torch or as safetensors; none: torchvision's
+            own weights, from the local cache once they have been downloaded.
 
     Returns:
         The weights as safetensors.
 
     Raises:
-        FlowWeightsError: If they cannot be read or downloaded, or belong to another network.
+        MethodError: If they cannot be read or downloaded, or belong to another network.
     """
-    weights = _download() if file is None else _read(file)
-    foreign = FlowWeightsError(
+    if source.config is not None:
+        raise MethodError("flow=raft_small has no config; leave flow_config out")
+    weights = _download() if source.file is None else _read(source.file)
+    foreign = MethodError(
         "flow_weights does not hold the weights of raft_small; "
         f"take the state dictionary from {_HUB.url}"
     )
@@ -95,7 +106,7 @@ def _download() -> object:
     try:
         return _HUB.get_state_dict(progress=False, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise FlowWeightsError(
+        raise MethodError(
             f"the weights of raft_small cannot be downloaded ({error}); "
             f"fetch {_HUB.url} elsewhere and pass flow_weights=FILE"
         ) from None
@@ -116,10 +127,10 @@ def _read(file: Path) -> object:
             return safetensors.torch.load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise FlowWeightsError(f"flow_weights: there is no file {file.name!r}") from None
+        raise MethodError(f"flow_weights: there is no file {file.name!r}") from None
     except unreadable as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FlowWeightsError(
+        raise MethodError(
             f"flow_weights: {file.name!r} is not a file of weights ({reason})"
         ) from None
 
@@ -142,8 +153,8 @@ def _to_network(
 
 def _build(weights: bytes | None) -> RaftSmall:
     if weights is None:
-        raise FlowWeightsError("flow=raft_small needs its weights; see load_weights")
+        raise MethodError("flow=raft_small needs its weights; see load_weights")
     return RaftSmall(safetensors.torch.load(weights))
 
 
-RAFT_SMALL = FlowMethod(_build, load_weights, libraries=("torch", "torchvision"))
+RAFT_SMALL: Method[Flow] = Method(_build, load_weights, libraries=("torch", "torchvision"))

@@ -1,9 +1,17 @@
 """Person finders: one file per method, one line each in `PERSON_FINDERS`."""
 
-from asd_experiments.config import PersonFinderName
-from preprocess.people.finder import PersonFinder
-from preprocess.people.motion import find_moving_person
+import pkgutil
 
-PERSON_FINDERS: dict[PersonFinderName, PersonFinder] = {
-    "motion": find_moving_person,
+from asd_experiments.config import PersonFinderName
+from preprocess.method import Method
+from preprocess.people.finder import PersonFinder
+
+PERSON_FINDERS: dict[PersonFinderName, str] = {
+    "motion": "preprocess.people.motion:MOTION",
 }
+
+
+def person_finder_method(name: PersonFinderName) -> Method[PersonFinder]:
+    """Import a person finder."""
+    method: Method[PersonFinder] = pkgutil.resolve_name(PERSON_FINDERS[name])
+    return method

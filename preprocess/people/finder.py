@@ -11,24 +11,22 @@ from preprocess.people.track import Track
 
 @runtime_checkable
 class Person(Protocol):
-    """One person found in one video: where it is, and its silhouette in any crop."""
+    """The patient found in one video: where, and the silhouette in any crop."""
 
     track: Track
 
-    def mask(
+    def masks(
         self,
-        number: int,
-        crop: UInt8[np.ndarray, "size size 3"],
-        window: Float32[np.ndarray, " 4"],
-        oversampling: int,
-    ) -> UInt8[np.ndarray, "size size"]:
-        """Body (1) and surroundings (0) in a crop.
+        start: int,
+        crops: UInt8[np.ndarray, "time size size 3"],
+        windows: Float32[np.ndarray, "time 4"],
+    ) -> UInt8[np.ndarray, "time size size"]:
+        """Body (1) and surroundings (0) in crops of consecutive frames of the track.
 
         Args:
-            number: Frame of the video, counted from 0; it lies on the track.
-            crop: The picture inside the window.
-            window: x0, y0, x1, y1, source pixels.
-            oversampling: How `crop.cut` made the crop.
+            start: Place of the first of them on the track, counted from 0.
+            crops: The pictures inside the windows.
+            windows: x0, y0, x1, y1, source pixels.
         """
 
 
@@ -36,8 +34,8 @@ class Person(Protocol):
 class PersonFinder(Protocol):
     """Finds the one person that a video is about.
 
-    A finder reads the video's pictures as often as it likes, keeps boxes and silhouettes in
-    memory at most (compressed), and never pictures of the whole video.
+    A finder reads the video's pictures as often as it likes, keeps boxes and small silhouettes in
+    memory at most, and never pictures of the whole video.
     """
 
     def __call__(self, video: Video) -> Person:

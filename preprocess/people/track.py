@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int, UInt8
 
+from asd_experiments.data.store import Presence
 from preprocess.decode import VideoError
 
 _LONGEST_GAP_SECONDS = 0.6
@@ -32,16 +34,28 @@ class Detection(NamedTuple):
 
 @dataclass(frozen=True)
 class Track:
-    """Where one person is, in consecutive frames."""
+    """Where the patient is in a video, in stretches of consecutive frames."""
 
-    first_frame: int
-    """Number of the first frame in the video, counted from 0."""
+    frames: Int[np.ndarray, " time"]
+    """Numbers of the frames in the video, ascending, counted from 0."""
 
     boxes: Float32[np.ndarray, "time 4"]
     """x0, y0, x1, y1 around the body in every frame, source pixels; gaps are interpolated."""
 
-    num_found: int
-    """Frames of the whole video in which the person was found."""
+    presence: UInt8[np.ndarray, " source_time"]
+    """What is known of every frame of the video, see `Presence`."""
+
+    num_people: int
+    """People seen for long enough to be followed, the patient among them."""
+
+    num_switches: int
+    """Times that the patient was mistaken for another body and found again."""
+
+    @property
+    def stretches(self) -> list[slice]:
+        """Places on the track whose frames follow each other in the video."""
+        starts = np.flatnonzero(np.diff(self.frames, prepend=-2) != 1).tolist()
+        return [slice(*ends) for ends in pairwise([*starts, len(self.frames)])]
 
 
 @dataclass
@@ -102,7 +116,9 @@ def follow(frames: Iterable[Sequence[Detection]], *, frame_rate_hz: float, width
     shortest = max(2, round(_SHORTEST_WALK_SECONDS * frame_rate_hz))
     going_on: list[_Path] = []
     ended: list[_Path] = []
+    num_frames = 0
     for number, detections in enumerate(frames):
+        num_frames = number + 1
         ended += [path for path in going_on if number - path.numbers[-1] > longest_gap]
         ended = [path for path in ended if len(path.numbers) >= shortest]
         going_on = [path for path in going_on if number - path.numbers[-1] <= longest_gap]
@@ -110,7 +126,13 @@ def follow(frames: Iterable[Sequence[Detection]], *, frame_rate_hz: float, width
     long_enough = [path for path in [*ended, *going_on] if len(path.numbers) >= shortest]
     if not long_enough:
         raise PersonNotFoundError(f"no person found in {shortest} frames that follow each other")
-    return _whole_bodies(_interpolate(max(long_enough, key=_Path.worth)), width, shortest)
+    return _track(
+        max(long_enough, key=_Path.worth),
+        num_frames=num_frames,
+        num_people=len(long_enough),
+        width=width,
+        shortest=shortest,
+    )
 
 
 def _extend(paths: list[_Path], number: int, detections: Sequence[Detection]) -> None:
@@ -133,22 +155,26 @@ def _extend(paths: list[_Path], number: int, detections: Sequence[Detection]) ->
             paths[-1].append(number, detection)
 
 
-def _interpolate(path: _Path) -> Track:
-    first, last = path.numbers[0], path.numbers[-1]
+def _interpolate(path: _Path) -> tuple[np.ndarray, np.ndarray]:
+    every = np.arange(path.numbers[0], path.numbers[-1] + 1)
     seen = np.stack(path.boxes)
-    every = np.arange(first, last + 1)
     boxes = np.stack([np.interp(every, path.numbers, edge) for edge in seen.T], axis=1)
-    return Track(first, boxes.astype(np.float32), len(path.numbers))
+    return every, boxes.astype(np.float32)
 
 
-def _whole_bodies(track: Track, width: int, shortest: int) -> Track:
+def _track(path: _Path, *, num_frames: int, num_people: int, width: int, shortest: int) -> Track:
     """Leave out the frames at both ends in which a side of the picture cuts the body."""
-    inside = (track.boxes[:, 0] > _BORDER_PX) & (track.boxes[:, 2] < width - _BORDER_PX)
+    frames, boxes = _interpolate(path)
+    presence = np.full(num_frames, Presence.ABSENT, np.uint8)
+    presence[frames] = Presence.BRIDGED
+    presence[path.numbers] = Presence.SEEN
+    inside = (boxes[:, 0] > _BORDER_PX) & (boxes[:, 2] < width - _BORDER_PX)
     whole = np.flatnonzero(inside)
-    if len(whole) < shortest:
-        return track
-    kept = slice(int(whole[0]), int(whole[-1]) + 1)
-    return Track(track.first_frame + kept.start, track.boxes[kept], track.num_found)
+    if len(whole) >= shortest:
+        presence[frames[: whole[0]]] = presence[frames[whole[-1] + 1 :]] = Presence.LEFT_OUT
+        kept = slice(int(whole[0]), int(whole[-1]) + 1)
+        frames, boxes = frames[kept], boxes[kept]
+    return Track(frames, boxes, presence, num_people, 0)
 
 
 def _centre(box: np.ndarray) -> np.ndarray:

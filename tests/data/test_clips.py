@@ -11,7 +11,7 @@ def videos(*num_frames: int) -> pd.DataFrame:
         {
             "video": [f"v{n}" for n in range(len(num_frames))],
             "num_frames": num_frames,
-            "first_frame": 10,
+            "stretches": [[[10, n]] for n in num_frames],
             "frame_rate_hz": 25.0,
         }
     )
@@ -31,6 +31,16 @@ def test_clips_lie_wholly_in_their_video_and_no_video_is_lost(num_frames, stride
     clips = list_clips(videos(num_frames), clip_length=16, clip_stride=stride)
     assert clips["clip_start"].tolist() == starts
     assert clips["clip_start_seconds"].tolist() == [(10 + start) / 25 for start in starts]
+
+
+def test_no_clip_reaches_across_the_end_of_a_stretch():
+    video = videos(60).assign(stretches=[[[0, 20], [50, 35], [200, 5]]])
+    clips = list_clips(video, clip_length=16, clip_stride=16)
+    assert clips["clip_start"].tolist() == [0, 20, 36]
+    assert clips["clip_stop"].tolist() == [16, 36, 52]
+    assert clips["clip_start_seconds"].tolist() == [0, 50 / 25, 66 / 25]
+    short = list_clips(video, clip_length=40, clip_stride=40)
+    assert short[["clip_start", "clip_stop"]].to_numpy().tolist() == [[20, 55]]
 
 
 def test_clips_keep_what_is_known_of_their_video():

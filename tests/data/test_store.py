@@ -13,7 +13,7 @@ from asd_experiments.data.store import (
     quantise_flow,
     video_key,
 )
-from tests.conftest import facts_of, moving_square
+from tests.conftest import facts_of, moving_square, presence_of
 
 RECIPE = {"size": 32, "flow": "dis"}
 
@@ -32,26 +32,32 @@ def labels_of(*numbers: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def described(number: int, num_frames: int):
+    facts = facts_of(number, num_frames)
+    return facts, presence_of(facts)
+
+
 def frames(num: int, seed: int = 0):
     return moving_square(num, size=32, step=2, seed=seed)
 
 
 def test_what_is_written_is_read(tmp_path):
     url = str(tmp_path / "s.zarr")
-    writer = StoreWriter(url, RECIPE, {"opencv": "1"}, b"weights")
+    writer = StoreWriter(url, RECIPE, {"opencv": "1"}, {"flow": b"weights"})
     written = list(frames(20))
-    writer.write(facts_of(1, 20), iter(written))
+    writer.write(*described(1, 20), iter(written))
     digest = writer.finish(labels_of(1), [{"video": "bad.mp4", "reason": "no person"}])
     store = ClipStore(url)
-    assert store.digest == digest and store.size == 32 and store.flow_weights() == b"weights"
+    assert store.digest == digest and store.size == 32 and store.weights() == {"flow": b"weights"}
     assert store.failures == [{"video": "bad.mp4", "reason": "no person"}]
     row = store.videos.iloc[0]
-    assert (row["patient_id"], row["num_frames"], row["first_frame"]) == ("P1", 20, 5)
+    assert (row["patient_id"], row["num_frames"], row["stretches"]) == ("P1", 20, [[5, 20]])
     part = store.read(row["key"], 5, 17)
     assert np.array_equal(part.rgb, np.stack([f.rgb for f in written[5:17]]))
     assert np.array_equal(part.mask, np.stack([f.mask for f in written[5:17]]))
     assert part.flow.shape == (11, 32, 32, 2)
     assert np.array_equal(part.flow, np.stack([f.flow for f in written[6:17]]))
+    assert np.array_equal(store.presence(row["key"]), described(1, 20)[1])
     assert np.array_equal(store.track(row["key"]), np.stack([f.window for f in written]))
 
 
@@ -76,7 +82,7 @@ def test_a_video_that_breaks_off_is_invisible_and_can_be_written_again(tmp_path)
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        writer.write(facts_of(1, 20), breaks_off())
+        writer.write(*described(1, 20), breaks_off())
     key = video_key(facts_of(1, 20).source_sha256)
     assert writer.facts(key) is None
     with pytest.raises(StoreError, match="is not in the store"):
@@ -84,34 +90,34 @@ def test_a_video_that_breaks_off_is_invisible_and_can_be_written_again(tmp_path)
     with pytest.raises(StoreError, match="not finished"):
         ClipStore(url)
     again = StoreWriter(url, RECIPE, {})
-    again.write(facts_of(1, 20), frames(20))
+    again.write(*described(1, 20), frames(20))
     assert again.facts(key) == facts_of(1, 20)
 
 
 def test_too_few_frames_are_not_committed(tmp_path):
     writer = StoreWriter(str(tmp_path / "s.zarr"), RECIPE, {})
     with pytest.raises(StoreError, match="12 frames came, 20 were announced"):
-        writer.write(facts_of(1, 20), frames(12))
+        writer.write(*described(1, 20), frames(12))
     assert writer.facts(video_key(facts_of(1, 20).source_sha256)) is None
 
 
 def test_a_rerun_ends_with_the_digest_of_an_undisturbed_run(tmp_path):
     whole = StoreWriter(str(tmp_path / "a.zarr"), RECIPE, {})
     for number in (1, 2):
-        whole.write(facts_of(number, 12), frames(12, seed=number))
+        whole.write(*described(number, 12), frames(12, seed=number))
     expected = whole.finish(labels_of(1, 2), [])
     first = StoreWriter(str(tmp_path / "b.zarr"), RECIPE, {})
-    first.write(facts_of(2, 12), frames(12, seed=2))
+    first.write(*described(2, 12), frames(12, seed=2))
     second = StoreWriter(str(tmp_path / "b.zarr"), RECIPE, {})
     assert second.facts(labels_of(2)["key"][0]) is not None
-    second.write(facts_of(1, 12), frames(12, seed=1))
+    second.write(*described(1, 12), frames(12, seed=1))
     assert second.finish(labels_of(1, 2), []) == expected
 
 
 def test_the_digest_follows_content_labels_and_recipe(tmp_path):
     def digest(name: str, seed: int, patient: str, recipe: dict[str, object]) -> str:
         writer = StoreWriter(str(tmp_path / name), recipe, {})
-        writer.write(facts_of(1, 12), frames(12, seed=seed))
+        writer.write(*described(1, 12), frames(12, seed=seed))
         return writer.finish(labels_of(1).assign(patient_id=patient), [])
 
     reference = digest("a", 1, "P1", RECIPE)
@@ -171,7 +177,7 @@ def test_memory_does_not_grow_with_length(tmp_path):
             yield PreparedFrame(rgb, frame.mask, frame.flow, frame.window)
             del rgb
 
-    StoreWriter(str(tmp_path / "s.zarr"), RECIPE, {}).write(facts_of(1, 100), counted())
+    StoreWriter(str(tmp_path / "s.zarr"), RECIPE, {}).write(*described(1, 100), counted())
     assert most <= 2 * store_module.CHUNK_FRAMES
 
 

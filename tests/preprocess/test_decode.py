@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from preprocess import decode
 from preprocess.decode import DecodeError, frame_rate_hz, probe
 from tests.preprocess.films import RATE_HZ, film, walk, wall, write_video
 
@@ -28,10 +29,24 @@ def test_pictures_come_again_and_in_part(video: Path) -> None:
     assert pictures[0].shape == (96, 160, 3)
     np.testing.assert_array_equal(pictures, list(facts.pictures()))
     np.testing.assert_array_equal(pictures[3::10], list(facts.pictures(start=3, step=10)))
-    small = next(facts.pictures(size=(48, 80)))
+    small = next(facts.pictures(2))
     assert small.shape == (48, 80, 3)
-    blocks = pictures[0].reshape(48, 2, 80, 2, 3).mean(axis=(1, 3, 4))
-    assert np.abs(small.mean(axis=2) - blocks).mean() < 2
+    luma = np.array([0.299, 0.587, 0.114])  # the film's colours change from pixel to pixel
+    blocks = pictures[0].reshape(48, 2, 80, 2, 3).mean(axis=(1, 3)) @ luma
+    assert np.abs(small @ luma - blocks).mean() < 1
+
+
+def test_pictures_at_hand_are_those_that_decode_again(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = probe(video, least_height=48)
+    assert kept.shrink == 2
+    at_hand = list(kept.pictures(2, start=1, step=3))
+    monkeypatch.setattr(decode, "_MOST_KEPT_BYTES", 39 * at_hand[0].nbytes)
+    again = probe(video, least_height=48)
+    assert kept.kept is not None
+    assert again.kept is None
+    np.testing.assert_array_equal(at_hand, list(again.pictures(2, start=1, step=3)))
 
 
 def test_truncated_video_is_refused(video: Path, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import LabelsError
 from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
-from preprocess.flow.method import FlowWeightsError
-from preprocess.people import PERSON_FINDERS
-from preprocess.pipeline import Preprocessor, preprocess
+from preprocess.cohort import preprocess, run
+from preprocess.method import Method, MethodError, no_weights
+from preprocess.pipeline import Preprocessor
 from tests.preprocess.films import ellipse, film, walk, wall, write_video
 from tests.preprocess.truth import flow_in_crops, in_crop, read_truth
 
@@ -54,6 +54,10 @@ def store_one(video: Path, recipe: dict[str, object]) -> tuple[ClipStore, VideoF
     return ClipStore(memory), facts
 
 
+def source_frames(stretches: list[list[int]]) -> np.ndarray:
+    return np.concatenate([np.arange(first, first + length) for first, length in stretches])
+
+
 def write_cohort(folder: Path, videos: dict[str, Iterable[np.ndarray]]) -> PreprocessConfig:
     rows = []
     for name, pictures in videos.items():
@@ -76,7 +80,8 @@ def test_command_stores_every_video(stored: ClipStore, config: PreprocessConfig)
     assert stored.failures == []
     for video in stored.videos.itertuples():
         assert video.frame_rate_hz == pytest.approx(25)
-        assert video.num_frames + video.first_frame <= video.source_frames == 50
+        assert video.source_frames == 50
+        assert sum(length for _, length in video.stretches) == video.num_frames <= 50
         assert video.person_share >= 0.9
         frames = stored.read(video.key, 0, video.num_frames)
         assert frames.mask.any(axis=(1, 2)).all()
@@ -86,7 +91,7 @@ def test_command_stores_every_video(stored: ClipStore, config: PreprocessConfig)
 def test_second_run_skips_what_is_there(
     stored: ClipStore, config: PreprocessConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    preprocess(config)
+    run(config)
     assert "3 of 3 videos are in" in capsys.readouterr().out
     assert ClipStore(config.store).digest == stored.digest
 
@@ -102,7 +107,7 @@ def test_crops_hold_the_whole_body_and_move_smoothly(stored: ClipStore, walkers:
     for video in stored.videos.itertuples():
         window = stored.track(video.key)
         truth = read_truth(walkers / "truth" / f"{Path(video.video).stem}.npz")
-        box = truth.box[video.first_frame : video.first_frame + video.num_frames]
+        box = truth.box[source_frames(video.stretches)]
         assert (window[:, :2] <= box[:, :2]).all()
         assert (window[:, 2:] >= box[:, 2:]).all()
         centre, true_centre = ((b[:, :2] + b[:, 2:]) / 2 for b in (window, box))
@@ -123,7 +128,7 @@ def test_flow_is_near_the_truth(walkers: Path, config: PreprocessConfig) -> None
     frames, window = store.read(key, 0, facts.num_frames), store.track(key)
     body, surroundings, length = [], [], []
     for number, flow in enumerate(frames.flow):
-        source = number + facts.first_frame
+        source = source_frames(facts.stretches)[number]
         true = flow_in_crops(truth.flow[source], window[number], window[number + 1], size)
         on_body = in_crop(truth.mask[source], window[number], size) > 0
         error = np.linalg.norm(flow - true, axis=-1)
@@ -167,7 +172,7 @@ def test_failed_video_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixtu
     whole = (tmp_path / "cut.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(SystemExit) as caught:
-        preprocess(config)
+        run(config)
     assert caught.value.code == 1
     output = "".join(capsys.readouterr())
     assert "empty.mp4: no person found" in output
@@ -186,7 +191,8 @@ def test_bug_is_not_mistaken_for_a_bad_video(
         raise TypeError("a bug")
 
     config = write_cohort(tmp_path, {"walk.mp4": film(walk(96, 160, 30), wall(96, 160))})
-    monkeypatch.setitem(PERSON_FINDERS, "motion", broken)
+    method = Method(lambda _: broken, no_weights("people=broken"), libraries=())
+    monkeypatch.setattr("preprocess.people.motion.MOTION", method)
     with pytest.raises(TypeError, match="a bug"):
         preprocess(config)
 
@@ -197,7 +203,7 @@ def test_labels_and_weights_are_checked_before_any_video(
     store = str(tmp_path / "store.zarr")
     with pytest.raises(LabelsError, match=r"none\.csv"):
         preprocess(replace(config, labels=str(tmp_path / "none.csv"), store=store))
-    with pytest.raises(FlowWeightsError, match=r"no file 'none\.pth'"):
+    with pytest.raises(MethodError, match=r"no file 'none\.pth'"):
         preprocess(
             replace(config, flow="raft_small", flow_weights=str(tmp_path / "none.pth"), store=store)
         )
@@ -214,11 +220,11 @@ def test_stored_weights_repeat_the_flow(shared_data: Path, tmp_path: Path) -> No
     )
     preprocess(config)
     store = ClipStore(config.store)
-    again = Preprocessor(store.recipe, store.flow_weights())
+    again = Preprocessor(store.recipe, store.weights())
     assert again.backends == store.backends
     assert {"torch", "torchvision"} <= store.backends.keys()
     memory = zarr.storage.MemoryStore()
-    writer = StoreWriter(memory, again.recipe, again.backends, store.flow_weights())
+    writer = StoreWriter(memory, again.recipe, again.backends, again.weights)
     again.store_video(tmp_path / "walk.mp4", writer)
     writer.finish(store.videos[["video", "patient_id", "label", "key"]], [])
     key = store.videos["key"].iloc[0]

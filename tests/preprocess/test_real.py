@@ -33,7 +33,7 @@ def test_crops_of_real_walks_hold_the_whole_body(shared_data: Path) -> None:
         facts = preprocessor.store_video(video, writer)
         shares.append(facts.person_share)
         track = zarr.open_group(memory)[f"videos/{video_key(facts.source_sha256)}/track"][:]
-        pictures = probe(video).pictures(start=facts.first_frame, step=5)
+        pictures = probe(video).pictures(start=facts.stretches[0][0], step=5)
         for window, picture in zip(track[::5], pictures, strict=False):
             box, score = yolox.person(picture)
             assert score > 0.5

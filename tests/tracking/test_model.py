@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from asd_experiments.config import PreprocessConfig, SimulateConfig
 from asd_experiments.simulation.cohort import simulate
 from asd_experiments.tracking.trial import train
-from preprocess.pipeline import preprocess
+from preprocess.cohort import preprocess
 from tests.tracking.conftest import small_training
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,10 @@ import torch
 from torchvision.models.optical_flow import raft_small
 
 from asd_experiments.config import FlowName
-from preprocess.flow import FLOWS
-from preprocess.flow.method import Flow, FlowWeightsError
+from preprocess.flow import FLOWS, flow_method
+from preprocess.flow.flow import Flow
 from preprocess.flow.raft import rescale_flow
+from preprocess.method import MethodError, WeightsSource
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +27,10 @@ def raft_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(name: FlowName, weights: Path) -> Flow:
-    method = FLOWS[name]
-    return method.build(method.load_weights(weights if name == "raft_small" else None))
+    method = flow_method(name)
+    return method.build(
+        method.load_weights(WeightsSource(weights if name == "raft_small" else None))
+    )
 
 
 def shifted_pair(size: int, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
@@ -89,27 +92,29 @@ def test_resizing_a_flow_scales_it() -> None:
 
 
 def test_weights_travel_as_safetensors(raft_file: Path, tmp_path: Path) -> None:
-    content = FLOWS["raft_small"].load_weights(raft_file)
-    assert content == FLOWS["raft_small"].load_weights(raft_file)
+    content = flow_method("raft_small").load_weights(WeightsSource(raft_file))
+    assert content == flow_method("raft_small").load_weights(WeightsSource(raft_file))
     assert set(safetensors.torch.load(content)) == set(raft_small().state_dict())
     copy = tmp_path / "raft.safetensors"
     copy.write_bytes(content)
-    assert FLOWS["raft_small"].load_weights(copy) == content
+    assert flow_method("raft_small").load_weights(WeightsSource(copy)) == content
 
 
 def test_wrong_weights_are_refused(tmp_path: Path) -> None:
-    load = FLOWS["raft_small"].load_weights
+    def load(file: Path) -> bytes | None:
+        return flow_method("raft_small").load_weights(WeightsSource(file))
+
     torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(FlowWeightsError, match="does not hold the weights of raft_small; take"):
+    with pytest.raises(MethodError, match="does not hold the weights of raft_small; take"):
         load(tmp_path / "other.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(FlowWeightsError, match="does not hold the weights of raft_small; take"):
+    with pytest.raises(MethodError, match="does not hold the weights of raft_small; take"):
         load(tmp_path / "list.pth")
     for name in ("text.pth", "text.safetensors"):
         (tmp_path / name).write_text("these are no weights")
-        with pytest.raises(FlowWeightsError, match=f"{name}' is not a file of weights"):
+        with pytest.raises(MethodError, match=f"{name}' is not a file of weights"):
             load(tmp_path / name)
-    with pytest.raises(FlowWeightsError, match=r"there is no file 'none\.pth'"):
+    with pytest.raises(MethodError, match=r"there is no file 'none\.pth'"):
         load(tmp_path / "none.pth")
 
 
@@ -118,14 +123,14 @@ def test_no_network_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
         raise urllib.error.URLError(socket.gaierror("Name or service not known"))
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
-    with pytest.raises(FlowWeightsError, match=r"fetch https://\S+ elsewhere .* flow_weights=FILE"):
-        FLOWS["raft_small"].load_weights(None)
+    with pytest.raises(MethodError, match=r"fetch https://\S+ elsewhere .* flow_weights=FILE"):
+        flow_method("raft_small").load_weights(WeightsSource())
 
 
 def test_weights_and_method_must_fit(raft_file: Path) -> None:
-    with pytest.raises(FlowWeightsError, match="flow=dis has no weights; leave flow_weights out"):
-        FLOWS["dis"].load_weights(raft_file)
-    with pytest.raises(FlowWeightsError, match="flow=dis has no weights, but"):
-        FLOWS["dis"].build(b"weights")
-    with pytest.raises(FlowWeightsError, match="flow=raft_small needs its weights"):
-        FLOWS["raft_small"].build(None)
+    with pytest.raises(MethodError, match="flow=dis has no weights; leave flow_weights out"):
+        flow_method("dis").load_weights(WeightsSource(raft_file))
+    with pytest.raises(MethodError, match="flow=dis has no weights, but"):
+        flow_method("dis").build(b"weights")
+    with pytest.raises(MethodError, match="flow=raft_small needs its weights"):
+        flow_method("raft_small").build(None)

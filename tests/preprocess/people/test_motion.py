@@ -6,8 +6,9 @@ import pytest
 
 from preprocess.crop import cut, oversampling_of, smooth_windows
 from preprocess.decode import Video, probe
-from preprocess.people.motion import find_moving_person, steadiest
+from preprocess.people.motion import find_moving_person
 from preprocess.people.track import PersonNotFoundError
+from preprocess.scene import steadiest
 from tests.preprocess.films import film, walk, wall, write_video
 from tests.preprocess.truth import in_crop, intersection_over_union, read_truth
 
@@ -18,16 +19,16 @@ MOVING_ACTIONS = ("run", "walk", "skip", "side", "jump")
 def mask_overlaps(video: Video, truth: np.ndarray) -> list[float]:
     """Intersection over union of the mask and the truth in every stored frame."""
     person = find_moving_person(video)
-    first = person.track.first_frame
+    frames = person.track.frames
     windows = smooth_windows(
         person.track.boxes, frame_rate_hz=25.0, margin=0.15, smoothing_seconds=1.0
     )
     oversampling = oversampling_of(windows, SIZE)
     overlaps = []
-    pictures = video.pictures(start=first)
-    for number, (picture, window) in enumerate(zip(pictures, windows, strict=False), first):
-        crop = cut(picture, window, SIZE, oversampling)
-        mask = person.mask(number, crop, window, oversampling)
+    pictures = list(video.pictures())
+    for place, (number, window) in enumerate(zip(frames, windows, strict=True)):
+        crop = cut(pictures[number], window, SIZE, oversampling)
+        mask = person.masks(place, crop[None], window[None])[0]
         assert set(np.unique(mask)) <= {0, 1}
         overlaps.append(intersection_over_union(mask, in_crop(truth[number], window, SIZE)))
     return overlaps
@@ -57,7 +58,7 @@ def test_simulated_walkers_are_boxed(walkers: Path) -> None:
     for video in videos:
         truth = read_truth(walkers / "truth" / f"{video.stem}.npz").box
         track = find_moving_person(probe(video)).track
-        seen = truth[track.first_frame : track.first_frame + len(track.boxes)]
+        seen = truth[track.frames]
         assert np.abs(track.boxes - seen).mean() < 0.03 * (seen[:, 3] - seen[:, 1]).mean()
     assert videos
 
@@ -94,7 +95,7 @@ def test_mask_ends_where_the_picture_ends(tmp_path: Path) -> None:
     person = find_moving_person(probe(path))
     window = np.array([-100, -100, 220, 220], np.float32)
     picture = next(probe(path).pictures())
-    mask = person.mask(person.track.first_frame, cut(picture, window, SIZE, 2), window, 2)
+    mask = person.masks(0, cut(picture, window, SIZE, 2)[None], window[None])[0]
     assert mask.any()
     assert not mask[:50].any()
     assert not mask[:, :50].any()

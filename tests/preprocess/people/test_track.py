@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 
-from preprocess.people.track import Detection, PersonNotFoundError, follow
+from asd_experiments.data.store import Presence
+from preprocess.people.track import Detection, PersonNotFoundError, Track, follow
 
 SETTINGS = {"frame_rate_hz": 25.0, "width": 640}
+
+
+def num_seen(track: Track) -> int:
+    return int((track.presence == Presence.SEEN).sum())
 
 
 def body(x: float, score: float = 0.05, height: float = 100.0) -> Detection:
@@ -13,21 +18,21 @@ def body(x: float, score: float = 0.05, height: float = 100.0) -> Detection:
 def test_walk_is_followed_from_its_first_to_its_last_frame() -> None:
     frames = [[]] * 7 + [[body(100 + 3 * n)] for n in range(60)] + [[]] * 40
     track = follow(frames, **SETTINGS)
-    assert (track.first_frame, len(track.boxes), track.num_found) == (7, 60, 60)
+    assert (track.frames[0], len(track.boxes), num_seen(track)) == (7, 60, 60)
     np.testing.assert_allclose(track.boxes[:, 0], 80 + 3 * np.arange(60))
 
 
 def test_short_gaps_are_bridged_on_a_straight_line() -> None:
     frames = [[body(100 + 3 * n)] if n not in range(20, 30) else [] for n in range(60)]
     track = follow(frames, **SETTINGS)
-    assert (len(track.boxes), track.num_found) == (60, 50)
+    assert (len(track.boxes), num_seen(track)) == (60, 50)
     np.testing.assert_allclose(track.boxes[:, 0], 80 + 3 * np.arange(60), rtol=1e-5)
 
 
 def test_longest_stretch_is_kept_across_long_gaps() -> None:
     frames = [[body(100 + 3 * n)] if not 30 <= n < 60 else [] for n in range(120)]
     track = follow(frames, **SETTINGS)
-    assert (track.first_frame, len(track.boxes)) == (60, 60)
+    assert (track.frames[0], len(track.boxes)) == (60, 60)
 
 
 def test_walker_is_preferred_to_a_larger_body_that_stays() -> None:

@@ -1,0 +1,61 @@
+"""What the tables of person finders, segmenters and flow methods hold.
+
+A table names the place of a method, and the method is imported when it is asked for: nobody waits
+for PyTorch, or needs detectron2, who does not use it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from asd_experiments.errors import InputError
+
+Built_co = TypeVar("Built_co", covariant=True)
+
+
+class MethodError(InputError):
+    """A method or its weights cannot be had; the message names the remedy."""
+
+
+class WeightsSource(NamedTuple):
+    """Where a user says that a method's weights come from."""
+
+    file: Path | None = None
+    """File of weights; None: where the method's own are kept."""
+
+    config: str | None = None
+    """File or name that describes the network, for methods that need one."""
+
+
+@dataclass(frozen=True)
+class Method(Generic[Built_co]):
+    """One method: how it is made, and what it stands on."""
+
+    build: Callable[[bytes | None], Built_co]
+    """Make it from its weights as `load_weights` gives them."""
+
+    load_weights: Callable[[WeightsSource], bytes | None]
+    """Weights in one piece, fit to be kept in a store; None for a method without weights.
+
+    Raises `MethodError` if a library or the weights cannot be had.
+    """
+
+    libraries: tuple[str, ...]
+    """Distributions whose version changes the result."""
+
+
+def no_weights(option: str) -> Callable[[WeightsSource], None]:
+    """`Method.load_weights` of a method without weights: refuse what was given.
+
+    Args:
+        option: The option that chose the method, such as `flow=dis`.
+    """
+
+    def refuse(source: WeightsSource) -> None:
+        parameter = option.split("=")[0]
+        for given, what in zip(source, ("weights", "config"), strict=True):
+            if given is not None:
+                raise MethodError(f"{option} has no {what}; leave {parameter}_{what} out")
+
+    return refuse

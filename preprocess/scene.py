@@ -1,0 +1,168 @@
+"""What a camera that stands still sees without the person, and what differs from it.
+
+The background is what every pixel shows most steadily over the whole video, so a person who stands
+there when the video begins does not become part of it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from preprocess.crop import cut
+from preprocess.decode import Video
+
+_BACKGROUND_SAMPLES = 30
+_STEADY_SHARE = 0.45  # of the samples must show the background
+_CONTRAST = 14  # grey levels by which a body differs from its background
+_DARK = 8.0  # added to both sides of every ratio: two almost black pixels are alike
+_SHADOW_GAIN = (0.45, 1.05)  # brightness that a shadow or a reflection leaves
+_SHADOW_COLOUR = 0.10  # change of colour relative to brightness, at most
+_SHADOW_EDGE = 0.05  # change of log brightness per pixel, at most
+_SMALLEST_PART = 0.04  # of the main part's difference, summed
+_SMALLEST_GAP = 0.0015  # of the picture's area: smaller openings in a body are filled
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))  # odd: an even one shifts the outline
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the camera sees without the person."""
+
+    picture: UInt8[np.ndarray, "height width 4"]
+    """RGB, and the difference above which a pixel shows something else, grey levels."""
+
+    def resized(self, height: int, width: int) -> "Scene":
+        """The same scene on another grid."""
+        return Scene(cv2.resize(self.picture, (width, height), interpolation=cv2.INTER_AREA))
+
+    def cut(self, window: Float32[np.ndarray, " 4"], size: int, oversampling: int) -> "Scene":
+        """The same scene inside a window, given in this picture's pixels."""
+        return Scene(cut(self.picture, window, size, oversampling))
+
+    def light(self, picture: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, " 3"]:
+        """Brightness of a picture relative to the scene, per channel."""
+        return light_change(picture, self.picture[..., :3])
+
+    def silhouette(
+        self, picture: UInt8[np.ndarray, "height width 3"], light: Float32[np.ndarray, " 3"]
+    ) -> Float32[np.ndarray, "height width"]:
+        """What in a picture does not belong to the scene: its difference from the scene, else 0.
+
+        A soft shadow or a reflection dims the scene without changing its colour, and fades out
+        gradually. So the surroundings are grown through everything of that kind until they meet
+        an edge; what they do not reach is body, its own dim parts included.
+
+        Args:
+            picture: RGB on the scene's grid.
+            light: Brightness of the picture relative to the scene, per channel.
+        """
+        seen = picture / light
+        there = self.picture[..., :3].astype(np.float32)
+        difference = _length(cv2.GaussianBlur(seen - there, (3, 3), 0))
+        different = difference > self.picture[..., 3]
+        gain = cv2.GaussianBlur((_grey(seen) + _DARK) / (_grey(there) + _DARK), (5, 5), 1)
+        colour = _length((seen + _DARK) - gain[..., None] * (there + _DARK)) / (_grey(seen) + _DARK)
+        slope = cv2.log(gain)
+        edge = cv2.magnitude(
+            cv2.Sobel(slope, cv2.CV_32F, 1, 0, scale=1 / 8),
+            cv2.Sobel(slope, cv2.CV_32F, 0, 1, scale=1 / 8),
+        )
+        low, high = _SHADOW_GAIN
+        soft = edge < _SHADOW_EDGE
+        shadow = soft & (gain > low) & (gain < high) & (colour < _SHADOW_COLOUR)
+        body = _sharpened(_unreached(different, shadow), difference)
+        return np.where(body, np.maximum(difference, 1), np.float32(0))
+
+
+def learn_scene(video: Video) -> Scene:
+    """Learn the scene without the person, on the video's shrunk grid, from frames all over it.
+
+    Args:
+        video: Any video whose camera stands still.
+    """
+    step = math.ceil(video.num_frames / _BACKGROUND_SAMPLES)
+    samples = np.stack(list(video.pictures(video.shrink, start=step // 2, step=step)))
+    height, width = samples.shape[1:3]
+    reference = samples[len(samples) // 2].copy()
+    for sample in samples:
+        light = light_change(sample, reference)
+        sample[:] = np.clip(np.rint(sample / light), 0, 255)
+    picture = np.empty((height, width, 3), np.float32)
+    spread = np.empty((height, width, 3), np.float32)
+    for row in range(height):
+        picture[row], spread[row] = steadiest(samples[:, row])
+    noise = cv2.blur(spread.mean(axis=2), (5, 5))
+    threshold = np.maximum(_CONTRAST, 4 * noise)
+    return Scene(np.dstack([picture, threshold]).round().clip(0, 255).astype(np.uint8))
+
+
+def steadiest(
+    samples: UInt8[np.ndarray, "sample width 3"],
+) -> tuple[Float32[np.ndarray, "width 3"], Float32[np.ndarray, "width 3"]]:
+    """Centre and width of the narrowest range that holds a share of every pixel's samples.
+
+    A body that passes shows many colours, the wall behind it one: unlike the median, this finds
+    the wall even if the body hides it more than half of the time.
+    """
+    ordered = np.sort(samples, axis=0)
+    reach = max(1, int(_STEADY_SHARE * len(samples)))
+    spreads = ordered[reach:] - ordered[:-reach] if len(samples) > reach else ordered[:1] * 0
+    start = spreads.argmin(axis=0, keepdims=True)
+    low = np.take_along_axis(ordered, start, axis=0)[0]
+    spread = np.take_along_axis(spreads, start, axis=0)[0].astype(np.float32)
+    return low + spread / 2, spread
+
+
+def light_change(
+    picture: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]
+) -> Float32[np.ndarray, " 3"]:
+    """Brightness of a picture relative to another, per channel; a body hardly matters."""
+    step = max(1, len(picture) // 48)
+    ratio = (picture[::step, ::step] + _DARK) / (reference[::step, ::step] + _DARK)
+    return np.median(ratio.reshape(-1, 3), axis=0).astype(np.float32)
+
+
+def main_parts(
+    silhouette: Float32[np.ndarray, "height width"],
+) -> UInt8[np.ndarray, "height width"]:
+    """The parts (1) of a silhouette that stand out against the scene, without its crumbs.
+
+    A crumb is small beside the main part, or pale: a part counts by its summed difference.
+    """
+    num, parts = cv2.connectedComponents((silhouette > 0).astype(np.uint8))
+    weights = np.bincount(parts.ravel(), silhouette.ravel(), num)
+    kept = (weights >= _SMALLEST_PART * weights.max()) & (weights > 0)
+    return np.asarray(kept.astype(np.uint8)[parts])
+
+
+def _length(vectors: Float32[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "height width"]:
+    return cv2.sqrt(cv2.transform(vectors * vectors, np.ones((1, 3), np.float32)))
+
+
+def _grey(picture: Float32[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "height width"]:
+    return cv2.transform(picture, np.full((1, 3), 1 / 3, np.float32))
+
+
+def _unreached(
+    different: Bool[np.ndarray, "height width"], shadow: Bool[np.ndarray, "height width"]
+) -> UInt8[np.ndarray, "height width"]:
+    """Pixels that the surroundings do not reach through shadows; small openings are filled."""
+    passable = (~different | shadow).astype(np.uint8)
+    num, parts, _, _ = cv2.connectedComponentsWithStats(passable, connectivity=4)
+    clear_area = np.bincount(parts[~different], minlength=num)
+    surroundings = clear_area >= _SMALLEST_GAP * different.size
+    surroundings[0] = False
+    return (~surroundings[parts]).astype(np.uint8)
+
+
+def _sharpened(
+    body: UInt8[np.ndarray, "height width"], difference: Float32[np.ndarray, "height width"]
+) -> UInt8[np.ndarray, "height width"]:
+    """Put the outline where the difference is half of what it is just inside the body."""
+    reach = np.ones((5, 5))
+    rim = body > cv2.erode(body, reach)
+    faint = difference < 0.5 * cv2.dilate(difference, reach)
+    sharp = np.where(rim & faint, np.uint8(0), body)
+    return cv2.morphologyEx(sharp, cv2.MORPH_OPEN, _CROSS)

@@ -1,0 +1,81 @@
+"""Silhouettes as what differs from the scene of a camera that stands still."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from preprocess.crop import oversampling_of
+from preprocess.decode import Video
+from preprocess.method import Method, MethodError, no_weights
+from preprocess.people.track import Track
+from preprocess.scene import Scene, learn_scene, main_parts
+from preprocess.segment.segmenter import Segmenter
+
+Lights = Sequence[Float32[np.ndarray, " 3"]]
+"""Brightness of every frame of a video relative to its scene, per channel."""
+
+_BOX_ROOM = 0.12  # of the body's height, between the track's box and where its mask may reach
+
+
+class BackgroundPerson:
+    """A person segmented as what differs from the scene."""
+
+    def __init__(self, video: Video, track: Track, scene: Scene, lights: Lights) -> None:
+        self.track = track
+        self._picture = video.height, video.width
+        self._scene = scene
+        self._scale = np.float32(len(scene.picture) / video.height)
+        self._lights = lights
+
+    def masks(
+        self,
+        start: int,
+        crops: UInt8[np.ndarray, "time size size 3"],
+        windows: Float32[np.ndarray, "time 4"],
+    ) -> UInt8[np.ndarray, "time size size"]:
+        """Body (1) and surroundings (0) in crops of consecutive frames; see `Person.masks`."""
+        masks = np.zeros(crops.shape[:3], np.uint8)
+        in_scene = windows * self._scale
+        oversampling = oversampling_of(in_scene, crops.shape[1])
+        for place, (crop, window) in enumerate(zip(crops, windows, strict=True), start):
+            box, number = self.track.boxes[place], int(self.track.frames[place])
+            scene = self._scene.cut(in_scene[place - start], len(crop), oversampling)
+            silhouette = scene.silhouette(crop, self._lights[number])
+            inside = _box_in_crop(box, window, len(crop), self._picture)
+            masks[place - start][inside] = main_parts(silhouette[inside])
+        return masks
+
+
+def segment_by_background(video: Video, track: Track) -> BackgroundPerson:
+    """Learn the scene and give the track its silhouettes; see `Segmenter`."""
+    scene = learn_scene(video)
+    lights = [scene.light(picture) for picture in video.pictures(video.shrink)]
+    return BackgroundPerson(video, track, scene, lights)
+
+
+def _box_in_crop(
+    box: Float32[np.ndarray, " 4"],
+    window: Float32[np.ndarray, " 4"],
+    size: int,
+    picture: tuple[int, int],
+) -> tuple[slice, slice]:
+    """Rows and columns of a crop that the body may cover; none of them beyond the picture."""
+    room = _BOX_ROOM * (box[3] - box[1])
+    scale = size / (window[2] - window[0])
+    low = np.maximum(box[:2] - room, 0)
+    high = np.minimum(box[2:] + room, picture[::-1])
+    start = np.clip(np.rint((low - window[:2]) * scale), 0, size).astype(int)
+    stop = np.clip(np.rint((high - window[:2]) * scale), 0, size).astype(int)
+    return slice(start[1], stop[1]), slice(start[0], stop[0])
+
+
+def _build(weights: bytes | None) -> Segmenter:
+    if weights is not None:
+        raise MethodError("segment=background has no weights, but the store carries some")
+    return segment_by_background
+
+
+BACKGROUND: Method[Segmenter] = Method(
+    _build, no_weights("segment=background"), libraries=("opencv-python-headless",)
+)
