@@ -23,7 +23,12 @@ _SHADOW_COLOUR = 0.10  # change of colour relative to brightness, at most
 _SHADOW_EDGE = 0.05  # change of log brightness per pixel, at most
 _SMALLEST_PART = 0.04  # of the main part's difference, summed
 _SMALLEST_GAP = 0.0015  # of the picture's area: smaller openings in a body are filled
+_TRUSTED = 1.5  # times the median error of a fit of the light
+_UNIFORM = 25.0  # variance of a scene, grey levels squared, below which its contrast says little
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))  # odd: an even one shifts the outline
+
+Light = Float32[np.ndarray, "2 3"]
+"""Gain and offset (grey levels) by which a picture differs from the scene, per channel."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,12 @@ class Scene:
         """The same scene inside a window, given in this picture's pixels."""
         return Scene(cut(self.picture, window, size, oversampling))
 
-    def light(self, picture: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, " 3"]:
-        """Brightness of a picture relative to the scene, per channel."""
+    def light(self, picture: UInt8[np.ndarray, "height width 3"]) -> Light:
+        """How a picture's light differs from the scene's."""
         return light_change(picture, self.picture[..., :3])
 
     def silhouette(
-        self, picture: UInt8[np.ndarray, "height width 3"], light: Float32[np.ndarray, " 3"]
+        self, picture: UInt8[np.ndarray, "height width 3"], light: Light
     ) -> Float32[np.ndarray, "height width"]:
         """What in a picture does not belong to the scene: its difference from the scene, else 0.
 
@@ -56,9 +61,9 @@ class Scene:
 
         Args:
             picture: RGB on the scene's grid.
-            light: Brightness of the picture relative to the scene, per channel.
+            light: How the picture's light differs from the scene's.
         """
-        seen = picture / light
+        seen = _relit(picture, light)
         there = self.picture[..., :3].astype(np.float32)
         difference = _length(cv2.GaussianBlur(seen - there, (3, 3), 0))
         different = difference > self.picture[..., 3]
@@ -88,7 +93,7 @@ def learn_scene(video: Video) -> Scene:
     reference = samples[len(samples) // 2].copy()
     for sample in samples:
         light = light_change(sample, reference)
-        sample[:] = np.clip(np.rint(sample / light), 0, 255)
+        sample[:] = np.clip(np.rint(_relit(sample, light)), 0, 255)
     picture = np.empty((height, width, 3), np.float32)
     spread = np.empty((height, width, 3), np.float32)
     for row in range(height):
@@ -117,11 +122,42 @@ def steadiest(
 
 def light_change(
     picture: UInt8[np.ndarray, "height width 3"], reference: UInt8[np.ndarray, "height width 3"]
-) -> Float32[np.ndarray, " 3"]:
-    """Brightness of a picture relative to another, per channel; a body hardly matters."""
+) -> Light:
+    """How a picture's light differs from another's; a body hardly matters.
+
+    A camera that sets its exposure by itself changes gain and black level. Both are fitted on a
+    coarse grid, three times, each time without the points that the last fit explains worst.
+    """
     step = max(1, len(picture) // 48)
-    ratio = (picture[::step, ::step] + _DARK) / (reference[::step, ::step] + _DARK)
-    return np.median(ratio.reshape(-1, 3), axis=0).astype(np.float32)
+    seen, there = (
+        grid[::step, ::step].reshape(-1, 3).astype(np.float32) for grid in (picture, reference)
+    )
+    gain, offset = np.median((seen + _DARK) / (there + _DARK), axis=0), np.zeros(3, np.float32)
+    for _ in range(3):
+        error = np.abs(seen - gain * there - offset).sum(axis=1)
+        trusted = error <= _TRUSTED * np.median(error)
+        gain, offset = _line(there[trusted], seen[trusted])
+    return np.stack([gain, offset]).astype(np.float32)
+
+
+def _line(
+    there: Float32[np.ndarray, "point 3"], seen: Float32[np.ndarray, "point 3"]
+) -> tuple[Float32[np.ndarray, " 3"], Float32[np.ndarray, " 3"]]:
+    """Gain and offset per channel; where a scene is too uniform to tell, the offset is small."""
+    mean_there, mean_seen = there.mean(axis=0), seen.mean(axis=0)
+    together = ((there - mean_there) * (seen - mean_seen)).mean(axis=0)
+    without_offset = (mean_seen + _DARK) / (mean_there + _DARK)
+    gain = (together + _UNIFORM * without_offset) / (there.var(axis=0) + _UNIFORM)
+    return gain, mean_seen - gain * mean_there
+
+
+def _relit(
+    picture: UInt8[np.ndarray, "height width 3"], light: Light
+) -> Float32[np.ndarray, "height width 3"]:
+    """A picture as it would be in the scene's light."""
+    gain, offset = light
+    levels = (np.arange(256, dtype=np.float32)[:, None] - offset) / gain
+    return cv2.LUT(picture, levels[:, None])
 
 
 def main_parts(

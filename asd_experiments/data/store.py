@@ -50,13 +50,16 @@ class Presence(IntEnum):
     ABSENT = 0
     """Not seen."""
 
-    LEFT_OUT = 1
-    """Seen but not stored: cut by the picture's border, or for too short a time."""
+    NEARBY = 1
+    """Entering or leaving: out of the picture, while a square around the body reaches into it."""
 
-    BRIDGED = 2
+    LEFT_OUT = 2
+    """Seen but not stored: in part, together with another body, or for too short a time."""
+
+    BRIDGED = 3
     """Stored although not seen: a short gap, interpolated."""
 
-    SEEN = 3
+    SEEN = 4
     """Seen and stored."""
 
 
@@ -99,7 +102,7 @@ class VideoFacts:
     """People seen for long enough to be followed, the patient among them."""
 
     num_switches: int
-    """Times that the patient was mistaken for another body and found again."""
+    """Times that the patient could not be told from another body, or was mistaken for it."""
 
 
 class StoredFrames(NamedTuple):

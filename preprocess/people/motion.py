@@ -4,31 +4,31 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from preprocess.decode import Video
 from preprocess.method import Method, MethodError, no_weights
 from preprocess.people.finder import PersonFinder
 from preprocess.people.track import Detection, follow
-from preprocess.scene import Scene, learn_scene, main_parts
+from preprocess.scene import Light, Scene, learn_scene, main_parts
 from preprocess.segment.background import BackgroundPerson
 
 _DETECTION_HEIGHT = 216
 _SMALLEST_BODY = 0.12  # of the picture's height
+_WIDEST_BODY = 0.9  # of its own height
+_LOW = 0.2  # of the body's height: lower things are not upright
 
 
 def find_moving_person(video: Video) -> BackgroundPerson:
     """Find the body that moves through a video; see `PersonFinder`."""
     scene = learn_scene(video)
-    lights: list[Float32[np.ndarray, " 3"]] = []
+    lights: list[Light] = []
     seen = _detections(video, scene, lights)
     track = follow(seen, frame_rate_hz=video.frame_rate_hz, width=video.width)
     return BackgroundPerson(video, track, scene, lights)
 
 
-def _detections(
-    video: Video, scene: Scene, lights: list[Float32[np.ndarray, " 3"]]
-) -> Iterator[list[Detection]]:
+def _detections(video: Video, scene: Scene, lights: list[Light]) -> Iterator[list[Detection]]:
     """Bodies in every frame, found on a smaller picture; the light of every frame as well."""
     kept_height, kept_width = scene.picture.shape[:2]
     scale = min(1.0, _DETECTION_HEIGHT / kept_height)
@@ -57,11 +57,25 @@ def _bodies(
             continue
         place = slice(y, y + h), slice(x, x + w)
         body = main_parts(np.where(groups[place] == group, silhouette[place], 0))
-        inner_x, inner_y, inner_w, inner_h = cv2.boundingRect(body)
+        inner_x, inner_y, inner_w, inner_h = cv2.boundingRect(_upright(body))
         if inner_h >= _SMALLEST_BODY * height:
             left, top = x + inner_x, y + inner_y
             box = np.array([left, top, left + inner_w, top + inner_h], np.float32)
             yield box, int(body.sum())
+
+
+def _upright(body: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
+    """A body without the long low things that cling to it, such as the edge of the floor."""
+    height, width = body.shape
+    if width <= _WIDEST_BODY * height:
+        return body
+    tall = body.sum(axis=0) >= _LOW * height
+    left, right = np.flatnonzero(tall)[[0, -1]] if tall.any() else (0, width - 1)
+    room = int(_WIDEST_BODY * height / 4)
+    upright = np.zeros_like(body)
+    kept = slice(max(0, int(left) - room), int(right) + room + 1)
+    upright[:, kept] = body[:, kept]
+    return upright
 
 
 def _build(weights: bytes | None) -> PersonFinder:

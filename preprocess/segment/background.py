@@ -9,11 +9,8 @@ from preprocess.crop import oversampling_of
 from preprocess.decode import Video
 from preprocess.method import Method, MethodError, no_weights
 from preprocess.people.track import Track
-from preprocess.scene import Scene, learn_scene, main_parts
+from preprocess.scene import Light, Scene, learn_scene, main_parts
 from preprocess.segment.segmenter import Segmenter
-
-Lights = Sequence[Float32[np.ndarray, " 3"]]
-"""Brightness of every frame of a video relative to its scene, per channel."""
 
 _BOX_ROOM = 0.12  # of the body's height, between the track's box and where its mask may reach
 
@@ -21,7 +18,7 @@ _BOX_ROOM = 0.12  # of the body's height, between the track's box and where its 
 class BackgroundPerson:
     """A person segmented as what differs from the scene."""
 
-    def __init__(self, video: Video, track: Track, scene: Scene, lights: Lights) -> None:
+    def __init__(self, video: Video, track: Track, scene: Scene, lights: Sequence[Light]) -> None:
         self.track = track
         self._picture = video.height, video.width
         self._scene = scene

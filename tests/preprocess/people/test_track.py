@@ -29,10 +29,71 @@ def test_short_gaps_are_bridged_on_a_straight_line() -> None:
     np.testing.assert_allclose(track.boxes[:, 0], 80 + 3 * np.arange(60), rtol=1e-5)
 
 
-def test_longest_stretch_is_kept_across_long_gaps() -> None:
+def test_long_gaps_cut_the_track_into_stretches() -> None:
     frames = [[body(100 + 3 * n)] if not 30 <= n < 60 else [] for n in range(120)]
     track = follow(frames, **SETTINGS)
-    assert (track.frames[0], len(track.boxes)) == (60, 60)
+    assert [(s.start, s.stop) for s in track.stretches] == [(0, 30), (30, 90)]
+    assert track.frames[[0, 29, 30, 89]].tolist() == [0, 29, 60, 119]
+    assert set(track.presence[30:60]) == {Presence.ABSENT}
+
+
+def walk_across(first: int, step: float) -> dict[int, Detection]:
+    """A body that comes in at one side of a picture of 640 px and goes out at the other."""
+    there = {}
+    for n, x in enumerate(np.arange(-20, 660, abs(step))):
+        middle = x if step > 0 else 640 - x
+        left, right = np.clip([middle - 20, middle + 20], 0, 640)
+        if right - left > 4:
+            there[first + n] = Detection(np.array([left, 100, right, 200], np.float32), 0.05)
+    return there
+
+
+def test_who_leaves_and_comes_back_is_the_same_patient() -> None:
+    passes = walk_across(10, 8) | walk_across(130, -8)
+    frames = [[passes[n]] if n in passes else [] for n in range(230)]
+    track = follow(frames, **SETTINGS)
+    assert len(track.stretches) == 2
+    assert track.num_people == 1
+    seen = [n in passes for n in range(230)]
+    assert (track.presence[seen] >= Presence.LEFT_OUT).all()
+    left = max(n for n in passes if n < 120)
+    assert track.presence[left + 1] == Presence.NEARBY
+    assert track.presence[left + 20] == Presence.ABSENT
+
+
+def test_who_appears_elsewhere_is_another_person() -> None:
+    frames = [[body(100 + 4 * n)] if n < 60 else [] for n in range(80)]
+    frames += [[body(600 - 4 * n)] for n in range(50)]
+    track = follow(frames, **SETTINGS)
+    assert track.frames[-1] == 59
+    assert set(track.presence[80:]) == {Presence.ABSENT}
+
+
+def test_frames_in_which_two_bodies_are_one_are_bridged_and_counted() -> None:
+    frames = [[body(100 + 3 * n)] for n in range(80)]
+    for n in range(40, 46):
+        box = frames[n][0].box + np.array([-90, 0, 90, 0], np.float32)
+        frames[n] = [Detection(box, 0.2)]
+    track = follow(frames, **SETTINGS)
+    assert track.num_switches == 1
+    assert set(track.presence[40:46]) == {Presence.BRIDGED}
+    np.testing.assert_allclose(track.boxes[:, 0], 80 + 3 * np.arange(80), rtol=1e-5)
+
+
+def test_body_in_pieces_is_one_body() -> None:
+    frames = [[body(100 + 3 * n)] for n in range(60)]
+    for n in range(30, 40):
+        x0, y0, x1, y1 = frames[n][0].box
+        pieces = [(x0, y0, x1, y0 + 20), (x0, y0 + 60, x1, y1)]
+        frames[n] = [Detection(np.array(piece, np.float32), 0.01) for piece in pieces]
+    track = follow(frames, **SETTINGS)
+    assert num_seen(track) == 60
+    np.testing.assert_allclose(track.boxes[:, [1, 3]], np.tile([100, 200], (60, 1)))
+
+
+def test_people_beside_the_patient_are_counted() -> None:
+    frames = [[body(100 + 3 * n), body(500), body(580, height=30)] for n in range(80)]
+    assert follow(frames, **SETTINGS).num_people == 2
 
 
 def test_walker_is_preferred_to_a_larger_body_that_stays() -> None:
