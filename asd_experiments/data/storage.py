@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -87,11 +87,12 @@ class Storage(WrapperStore[Store]):
         """
         if self.folder is not None:
             node = self.folder / path
+            ways = [self.folder / parent for parent in PurePosixPath(path).parents]
             with self._failing("written"):
-                for place in [node, *node.glob("**/*" if below else "zarr.json")]:
+                for place in [node, *node.glob("**/*" if below else "zarr.json"), *ways]:
                     _to_disk(place)
 
-    def clear_partials(self, *places: str, older_than_seconds: int = 0) -> None:
+    def clear_partials(self, *places: str, older_than_seconds: int) -> None:
         """Remove temporary files that killed runs have left.
 
         Args:
@@ -157,7 +158,10 @@ def refuse_other_folder(storage: Storage, url: str) -> None:
 
 
 def _to_disk(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        descriptor = os.open(place, os.O_RDONLY)
+    except FileNotFoundError:  # somebody's temporary file that has its name by now
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -23,9 +23,9 @@ Any number of processes may write different videos at the same time, each with i
 is deleted to be written again.
 
 What killed runs leave: a video begun is written over when its turn comes, and its temporary files
-(`*.partial`) are removed then; temporary files of the root and of the weights are removed by
-`StoreWriter.finish` when they are an hour old. Videos that have left the labels stay, are in
-neither index nor digest, and are found again when they come back.
+(`*.partial`) are removed then unless they are new; temporary files of the root and of the weights
+are removed by `StoreWriter.finish` when they are an hour old. Videos that have left the labels
+stay, are in neither index nor digest, and are found again when they come back.
 """
 
 import hashlib
@@ -51,6 +51,7 @@ SCHEMA = 2
 FLOW_STEP_PX = 1 / 64
 CHUNK_FRAMES = 16
 _WRITTEN_LATER = {"videos", "failures", "digest"}
+_STALE_SECONDS = 2  # the temporary file of a chunk lives for milliseconds
 _LEFTOVER_SECONDS = 3600
 _INT16 = np.iinfo(np.int16)
 
@@ -214,7 +215,8 @@ class ClipStore:
         content = np.asarray(self._array_at(f"weights/{role}")[:]).tobytes()
         if hashlib.sha256(content).hexdigest() != self._weights_sha256[role]:
             raise StoreError(
-                f"the weights of {role} in {str(self.url)!r} are damaged; make it again"
+                f"the weights of {role} in {str(self.url)!r} are damaged; "
+                "delete the store and run preprocess"
             )
         return content
 
@@ -274,6 +276,7 @@ class StoreWriter:
             raise StoreError(f"no clip store can be made at {str(url)!r}: {error}") from error
         for role, content in (weights or {}).items():
             self._write_weights(role, content)
+        self._storage.flush("", below=False)
 
     def _open_root(self) -> zarr.Group:
         """The root group, made with its attributes in one write if there is none."""
@@ -296,6 +299,7 @@ class StoreWriter:
         sha256 = self._origin["weights_sha256"][role]
         if array.attrs.get("sha256") != sha256:
             array[:] = np.frombuffer(content, np.uint8)
+            self._storage.flush(array.path, below=True)
             array.attrs["sha256"] = sha256
 
     def facts(self, key: str) -> VideoFacts | None:
@@ -327,7 +331,7 @@ class StoreWriter:
                 be written (any more).
         """
         path = f"videos/{video_key(facts.source_sha256)}"
-        self._storage.clear_partials(f"{path}/**/")
+        self._storage.clear_partials(f"{path}/**/", older_than_seconds=_STALE_SECONDS)
         writer = partial(_ArrayWriter, self._storage, path)
         rgb = writer("rgb", (facts.num_frames, self._size, self._size, 3), np.uint8)
         mask = writer("mask", (facts.num_frames, self._size, self._size), np.uint8)
@@ -463,7 +467,9 @@ def _array_in(
 
 def _as_array(node: zarr.Array[Any] | zarr.Group) -> zarr.Array[Any]:
     if not isinstance(node, zarr.Array):
-        raise StoreError(f"{node.name} must be an array; the store is damaged, make it again")
+        raise StoreError(
+            f"{node.name} must be an array; the store is damaged; delete it and run preprocess"
+        )
     return node
 
 
@@ -482,7 +488,7 @@ def quantise_flow(
 
 def _damaged(url: str | Store) -> StoreError:
     return StoreError(
-        f"{str(url)!r} is damaged: its zarr.json is no JSON; delete it and preprocess"
+        f"{str(url)!r} is damaged: its zarr.json is no JSON; delete the store and run preprocess"
     )
 
 

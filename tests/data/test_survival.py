@@ -130,13 +130,14 @@ def test_leftovers_are_removed_when_their_place_is_written_again(tmp_path):
     writer = StoreWriter(str(url), RECIPE, BACKENDS, WEIGHTS)
     chunk = url / f"videos/{key_of(1)}/rgb/c/0/0/0/0.0123.partial"
     chunk.parent.mkdir(parents=True)
+    at_work = chunk.with_name("0.4567.partial")
     old, young = url / "weights/flow/c/0.0123.partial", url / "zarr.0123.partial"
-    for place in (chunk, old, young):
+    for place, age in ((chunk, 3), (at_work, 0), (old, 2 * 3600), (young, 60)):
         place.touch()
-    long_ago = time.time() - 2 * 3600
-    os.utime(old, (long_ago, long_ago))
+        os.utime(place, (time.time() - age, time.time() - age))
     write(writer, 1)
     assert not chunk.exists() and old.exists()
+    assert at_work.exists(), "somebody else may be writing it"
     writer.finish(labels_of(1), [])
     assert not old.exists()
     assert young.exists(), "somebody else may be writing it"
@@ -173,8 +174,8 @@ def test_everything_is_on_the_disk_before_a_video_is_visible(tmp_path, monkeypat
     write(writer, 1)
     group = url / "videos" / key_of(1)
     visible = [place for place, already in safe.items() if already]
-    assert sorted(visible) == [group, group / "zarr.json"]
-    assert safe.keys() == {group, *group.rglob("*")}
+    assert sorted(visible) == [url, url / "videos", group, group / "zarr.json"]
+    assert safe.keys() == {url, url / "videos", group, *group.rglob("*")}
 
 
 def test_damage_is_told(tmp_path):
@@ -182,11 +183,11 @@ def test_damage_is_told(tmp_path):
     run_like_a_command(str(url), (1,))
     chunk = next(path for path in (url / "weights/flow").rglob("*") if path.name == "0")
     chunk.unlink()
-    with pytest.raises(StoreError, match=r"weights of flow in .* are damaged; make it again"):
+    with pytest.raises(StoreError, match=r"weights of flow in .* are damaged; delete the store"):
         ClipStore(str(url)).weights()
     (url / "zarr.json").write_bytes(b"")
     for open_it in (ClipStore, lambda u: StoreWriter(u, RECIPE, BACKENDS, WEIGHTS)):
-        with pytest.raises(StoreError, match=r"is damaged: its zarr\.json is no JSON; delete it"):
+        with pytest.raises(StoreError, match=r"is damaged: its zarr\.json is no JSON; delete the"):
             open_it(str(url))
 
 

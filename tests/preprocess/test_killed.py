@@ -73,9 +73,8 @@ class Command:
         return True
 
     def files(self) -> dict[str, bytes]:
-        """Everything in the store; at its root a killed write may have left temporary files."""
-        paths = [p for p in self.store.rglob("*") if p.is_file()]
-        paths = [p for p in paths if p.parent != self.store or p.suffix != ".partial"]
+        """Everything in the store but temporary files of killed runs, which nobody reads."""
+        paths = [p for p in self.store.rglob("*") if p.is_file() and p.suffix != ".partial"]
         return {str(p.relative_to(self.store)): p.read_bytes() for p in paths}
 
     def begun(self) -> list[str]:
