@@ -1,5 +1,6 @@
 """The command `preprocess`, killed at random moments and run into a full disk."""
 
+import os
 import random
 import shutil
 import signal
@@ -30,6 +31,7 @@ class Command:
 
     videos: Path
     store: Path
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen = field(init=False)
 
     def start(self) -> None:
@@ -45,6 +47,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **self.environment},
         )
 
     def run(self) -> tuple[int, str]:
@@ -139,14 +142,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def told_in_one_line(output: str) -> bool:
-    """Whether the output ends in that line, with no traceback and no video taken for bad."""
+def told_in_one_line(output: str, start: str) -> bool:
+    """Whether the output ends in such a line, with no traceback and no video taken for bad."""
     *before, last = output.splitlines()
-    return (
-        last.startswith("preprocess: the disk is full at ")
-        and last.endswith("; what is finished is kept: free some room and run again")
-        and all(line.startswith("preprocess: ") and "%" in line for line in before if line)
-    )
+    others = [line for line in before if line and not ("preprocess: " in line and "%" in line)]
+    return last.startswith(f"preprocess: {start}") and last.endswith(" run again") and not others
 
 
 def test_full_disk_ends_the_run_and_a_rerun_goes_on(
@@ -154,10 +154,19 @@ def test_full_disk_ends_the_run_and_a_rerun_goes_on(
 ) -> None:
     command = Command(videos, small_disk / "store.zarr")
     code, output = command.run()
-    assert code == 1 and told_in_one_line(output), output
+    assert code == 1 and told_in_one_line(output, "the disk is full at "), output
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     code, output = command.run()
     assert code == 0, output
     assert f"{NUM_VIDEOS} of {NUM_VIDEOS} videos are in" in output
     assert f"{NUM_VIDEOS} new" not in output, "nothing was kept"
     assert command.files() == undisturbed.files()
+
+
+def test_full_temporary_disk_is_no_bad_video(
+    videos: Path, tmp_path: Path, small_disk: Path
+) -> None:
+    command = Command(videos, tmp_path / "store.zarr", {"TMPDIR": str(small_disk)})
+    code, output = command.run()
+    assert code == 1
+    assert told_in_one_line(output, "the disk with the temporary files is full; "), output
