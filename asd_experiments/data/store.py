@@ -42,14 +42,13 @@ import pandas as pd
 import zarr
 from jaxtyping import Float32, Int16, UInt8
 from zarr.abc.store import Store
-from zarr.codecs import BloscCodec
-from zarr.errors import ContainsArrayError, ContainsGroupError
+from zarr.errors import ContainsGroupError
 
-from asd_experiments.data.storage import Storage, StoreError, open_storage, refuse_other_folder
+from asd_experiments.data.array_writer import ArrayWriter, array_in
+from asd_experiments.data.storage import StoreError, open_storage, refuse_other_folder
 
 SCHEMA = 2
 FLOW_STEP_PX = 1 / 64
-CHUNK_FRAMES = 16
 _WRITTEN_LATER = {"videos", "failures", "digest"}
 _STALE_SECONDS = 2  # the temporary file of a chunk lives for milliseconds
 _LEFTOVER_SECONDS = 3600
@@ -295,7 +294,7 @@ class StoreWriter:
 
     def _write_weights(self, role: str, content: bytes) -> None:
         """Write weights in one piece, unless they are there."""
-        array = _array_in(self._storage, f"weights/{role}", (len(content),), np.uint8)
+        array = array_in(self._storage, f"weights/{role}", (len(content),), np.uint8)
         sha256 = self._origin["weights_sha256"][role]
         if array.attrs.get("sha256") != sha256:
             array[:] = np.frombuffer(content, np.uint8)
@@ -332,7 +331,7 @@ class StoreWriter:
         """
         path = f"videos/{video_key(facts.source_sha256)}"
         self._storage.clear_partials(f"{path}/**/", older_than_seconds=_STALE_SECONDS)
-        writer = partial(_ArrayWriter, self._storage, path)
+        writer = partial(ArrayWriter, self._storage, path)
         rgb = writer("rgb", (facts.num_frames, self._size, self._size, 3), np.uint8)
         mask = writer("mask", (facts.num_frames, self._size, self._size), np.uint8)
         flow = writer("flow", (facts.num_frames - 1, self._size, self._size, 2), np.int16)
@@ -344,7 +343,7 @@ class StoreWriter:
             if frame.flow is not None:
                 flow.append(quantise_flow(frame.flow))
         content = {array.name: array.finish() for array in (rgb, mask, flow, track)}
-        _array_in(self._storage, f"{path}/presence", presence.shape, np.uint8)[:] = presence
+        array_in(self._storage, f"{path}/presence", presence.shape, np.uint8)[:] = presence
         content["presence"] = hashlib.sha256(presence.tobytes()).hexdigest()
         self._commit(path, {"facts": asdict(facts), "content_sha256": content})
 
@@ -387,82 +386,6 @@ class StoreWriter:
             "", "videos/", "weights/**/", older_than_seconds=_LEFTOVER_SECONDS
         )
         return digest
-
-
-class _ArrayWriter:
-    """Writes one array front to back, whole chunks at a time, and hashes what it writes."""
-
-    def __init__(
-        self,
-        storage: Storage,
-        path: str,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: type[np.generic],
-    ) -> None:
-        chunks = (min(CHUNK_FRAMES, shape[0]), *shape[1:])
-        self._array = _array_in(storage, f"{path}/{name}", shape, dtype, chunks)
-        self.name = name
-        self._dtype = dtype
-        self._buffer: list[np.ndarray] = []
-        self._written = 0
-        self._hash = hashlib.sha256()
-
-    def append(self, frame: np.ndarray) -> None:
-        self._buffer.append(frame)
-        if len(self._buffer) == CHUNK_FRAMES:
-            self._flush()
-
-    def _flush(self) -> None:
-        block = np.ascontiguousarray(np.stack(self._buffer).astype(self._dtype, casting="safe"))
-        self._array[self._written : self._written + len(block)] = block
-        self._hash.update(block.tobytes())
-        self._written += len(block)
-        self._buffer.clear()
-
-    def finish(self) -> str:
-        if self._buffer:
-            self._flush()
-        if self._written != self._array.shape[0]:
-            expected = self._array.shape[0]
-            raise StoreError(f"{self.name}: {self._written} frames came, {expected} were announced")
-        return self._hash.hexdigest()
-
-
-def _array_in(
-    storage: Storage,
-    path: str,
-    shape: tuple[int, ...],
-    dtype: type[np.generic],
-    chunks: tuple[int, ...] | None = None,
-) -> zarr.Array[Any]:
-    """An array to be written from front to back.
-
-    One like it, left by a killed run, is taken as it is: its chunks are written over, not deleted.
-
-    Args:
-        storage: Where.
-        path: Its place in the hierarchy.
-        shape: Its shape.
-        dtype: Its type.
-        chunks: Shape of its chunks; None: one chunk.
-    """
-    create = partial(
-        zarr.create_array,
-        storage,
-        name=path,
-        shape=shape,
-        dtype=dtype,
-        chunks=chunks or shape,
-        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
-        zarr_format=3,
-    )
-    try:
-        return create()
-    except ContainsArrayError:
-        array = zarr.open_array(storage, path=path, mode="r+", zarr_format=3)
-        there = array.shape, array.dtype.type, array.chunks
-        return array if there == (shape, dtype, chunks or shape) else create(overwrite=True)
 
 
 def _as_array(node: zarr.Array[Any] | zarr.Group) -> zarr.Array[Any]:

@@ -3,6 +3,7 @@ import pytest
 import zarr
 
 from asd_experiments.data import store as store_module
+from asd_experiments.data.array_writer import CHUNK_FRAMES
 from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import (
     FLOW_STEP_PX,
@@ -153,7 +154,7 @@ def test_memory_does_not_grow_with_length(tmp_path):
             del rgb
 
     StoreWriter(str(tmp_path / "s.zarr"), RECIPE, {}).write(*described(1, 100), counted())
-    assert most <= 2 * store_module.CHUNK_FRAMES
+    assert most <= 2 * CHUNK_FRAMES
 
 
 def test_a_store_is_reopened_in_a_forked_process(small_store):
