@@ -11,7 +11,7 @@ BackboneName = Literal["c3d", "r2plus1d", "slowfast", "slow"]
 FusionName = Literal["appearance_only", "motion_only", "late_average", "feature_concat"]
 PersonFinderName = Literal["motion"]
 SegmenterName = Literal["background"]
-FlowName = Literal["dis", "raft_small"]
+FlowName = Literal["dis", "raft_small", "raft_large"]
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -113,7 +113,7 @@ class PreprocessConfig:
     """File with the segmenter's weights; when not given, the segmenter's own are downloaded."""
 
     flow: FlowName = "dis"
-    """Optical flow method. dis: OpenCV, fast on a CPU; raft_small: torchvision network."""
+    """Optical flow method. dis: OpenCV, fast on a CPU; raft_small, raft_large: networks."""
 
     flow_weights: Annotated[str | None, Unset] = None
     """File with RAFT weights; when not given, torchvision downloads its own."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import asd_experiments
 from asd_experiments.config import PreprocessConfig, SimulateConfig
-from asd_experiments.data.store import ClipStore, StoreError
+from asd_experiments.data.storage import StoreError
+from asd_experiments.data.store import ClipStore
 from asd_experiments.simulation.cohort import simulate
 from preprocess.cohort import preprocess
 

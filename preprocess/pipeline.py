@@ -1,5 +1,6 @@
 """What happens to one video on its way into a clip store."""
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -14,6 +15,7 @@ import asd_experiments
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import file_sha256
 from asd_experiments.data.store import PreparedFrame, Presence, StoreWriter, VideoFacts
+from asd_experiments.errors import InputError
 from preprocess.crop import cut, oversampling_of, smooth_windows
 from preprocess.decode import Video, VideoError, probe
 from preprocess.flow import flow_method
@@ -81,7 +83,12 @@ class Preprocessor:
         return facts
 
     def failure(self, video: Path, writer: StoreWriter) -> str | None:
-        """Store one video; say why it could not be. A bug in the program is no such reason."""
+        """Store one video; say why it could not be. A bug in the program is no such reason.
+
+        Raises:
+            StoreError: If the store cannot be written: no video could be stored then.
+            InputError: If there is no room for temporary files.
+        """
         try:
             self.store_video(video, writer)
         except VideoError as error:
@@ -90,6 +97,13 @@ class Preprocessor:
             return f"OpenCV: {error.err}"
         except MemoryError:
             return "it does not fit into memory"
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise InputError(
+                "the disk with the temporary files is full; free some room there, "
+                "or set TMPDIR to another folder, and run again"
+            ) from error
         return None
 
     def _frames(self, video: Video, person: Person) -> Iterator[PreparedFrame]:

@@ -17,6 +17,15 @@ and the flow from its last frame to the first frame of the next stretch is zero.
 
 A video is visible to readers once its group's attributes say `committed`, which is the last write
 of a video and a single one; the index and the digest in the root appear when a run has finished.
+
+Any number of processes may write different videos at the same time, each with its own
+`StoreWriter`. Two at the same video do no harm where the same video gives the same bytes: nothing
+is deleted to be written again.
+
+What killed runs leave: a video begun is written over when its turn comes, and its temporary files
+(`*.partial`) are removed then unless they are new; temporary files of the root and of the weights
+are removed by `StoreWriter.finish` when they are an hour old. Videos that have left the labels
+stay, are in neither index nor digest, and are found again when they come back.
 """
 
 import hashlib
@@ -25,7 +34,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,14 +42,16 @@ import pandas as pd
 import zarr
 from jaxtyping import Float32, Int16, UInt8
 from zarr.abc.store import Store
-from zarr.codecs import BloscCodec
+from zarr.errors import ContainsGroupError
 
-from asd_experiments.errors import InputError
+from asd_experiments.data.array_writer import ArrayWriter, array_in
+from asd_experiments.data.storage import StoreError, open_storage, refuse_other_folder
 
 SCHEMA = 2
 FLOW_STEP_PX = 1 / 64
-CHUNK_FRAMES = 16
 _WRITTEN_LATER = {"videos", "failures", "digest"}
+_STALE_SECONDS = 2  # the temporary file of a chunk lives for milliseconds
+_LEFTOVER_SECONDS = 3600
 _INT16 = np.iinfo(np.int16)
 
 
@@ -61,10 +72,6 @@ class Presence(IntEnum):
 
     SEEN = 4
     """Seen and stored."""
-
-
-class StoreError(InputError):
-    """A clip store cannot be read or continued; the message names the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -129,17 +136,12 @@ class ClipStore:
         url: Folder, fsspec URL or Zarr store object.
 
     Raises:
-        StoreError: If there is no finished clip store of this schema.
+        StoreError: If there is no finished clip store of this schema, here or when it is read.
     """
 
     def __init__(self, url: str | Store) -> None:
         self.url = url
-        try:
-            self._root = zarr.open_group(url, mode="r")
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise StoreError(f"there is no clip store at {str(url)!r}; run preprocess") from error
-        except (ImportError, OSError) as error:
-            raise StoreError(f"{str(url)!r} cannot be opened: {error}") from error
+        self._open()
         attributes: dict[str, Any] = self._root.attrs.asdict()
         if attributes.get("schema") != SCHEMA:
             found = attributes.get("schema")
@@ -151,6 +153,22 @@ class ClipStore:
         self.backends: dict[str, str] = attributes["backends"]
         self.failures: list[dict[str, str]] = attributes["failures"]
         self.videos = pd.DataFrame(attributes["videos"])
+        self._weights_sha256: dict[str, str] = attributes["weights_sha256"]
+
+    def _open(self) -> None:
+        try:
+            storage = open_storage(self.url, read_only=True)
+            self._root = zarr.open_group(storage, mode="r", zarr_format=3)
+        except StoreError:
+            raise
+        except json.JSONDecodeError as error:
+            raise _damaged(self.url) from error
+        except (FileNotFoundError, KeyError) as error:
+            raise StoreError(
+                f"there is no clip store at {str(self.url)!r}; run preprocess"
+            ) from error
+        except (ImportError, OSError, ValueError) as error:
+            raise StoreError(f"{str(self.url)!r} cannot be opened: {error}") from error
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._process = os.getpid()
 
@@ -193,16 +211,23 @@ class ClipStore:
 
     def weights(self) -> dict[str, bytes]:
         """Weights of the networks that preprocessed the videos, by role."""
-        if "weights" not in self._root:
-            return {}
-        arrays = dict(self._root.require_group("weights").arrays())
-        return {role: np.asarray(array[:]).tobytes() for role, array in sorted(arrays.items())}
+        return {role: self._weights(role) for role in sorted(self._weights_sha256)}
+
+    def _weights(self, role: str) -> bytes:
+        content = np.asarray(self._array_at(f"weights/{role}")[:]).tobytes()
+        if hashlib.sha256(content).hexdigest() != self._weights_sha256[role]:
+            raise StoreError(
+                f"the weights of {role} in {str(self.url)!r} are damaged; "
+                "delete the store and run preprocess"
+            )
+        return content
 
     def _array(self, key: str, name: str) -> zarr.Array[Any]:
+        return self._array_at(f"videos/{key}/{name}")
+
+    def _array_at(self, path: str) -> zarr.Array[Any]:
         if self._process != os.getpid():  # connections do not survive a fork
-            self._root, self._arrays = zarr.open_group(self.url, mode="r"), {}
-            self._process = os.getpid()
-        path = f"videos/{key}/{name}"
+            self._open()
         if path not in self._arrays:
             self._arrays[path] = _as_array(self._root[path])
         return self._arrays[path]
@@ -237,32 +262,61 @@ class StoreWriter:
                 for role, content in (weights or {}).items()
             },
         }
-        _refuse_other_folder(url)
+        self._url = str(url)
+        self._origin = origin
+        self._fingerprint = _digest(origin)
+        self._size = int(str(recipe["size"]))
         try:
-            self._root = zarr.open_group(url, mode="a", zarr_format=3)
+            self._storage = open_storage(url)
+            refuse_other_folder(self._storage, self._url)
+            self._open_root()
+        except StoreError:
+            raise
+        except json.JSONDecodeError as error:
+            raise _damaged(url) from error
         except (ImportError, OSError, ValueError) as error:
             raise StoreError(f"no clip store can be made at {str(url)!r}: {error}") from error
-        known = self._root.attrs.asdict()
-        if known:
-            _refuse_other_origin(str(url), known, origin)
-        else:
-            for role, content in (weights or {}).items():
-                self._root[f"weights/{role}"] = np.frombuffer(content, np.uint8)
-            self._root.attrs.update(origin)
-        self._origin = origin
-        self._videos = self._root.require_group("videos")
-        self._size = int(str(recipe["size"]))
+        for role, content in (weights or {}).items():
+            self._write_weights(role, content)
+        self._storage.flush("", below=False)
+
+    def _open_root(self) -> zarr.Group:
+        """The root group, made with its attributes in one write if there is none."""
+        open_group = partial(
+            zarr.open_group, self._storage, mode="a", zarr_format=3, attributes=self._origin
+        )
+        try:
+            root = open_group()
+        except ContainsGroupError:  # another process was faster
+            root = open_group()
+        known = root.attrs.asdict()
+        if "schema" not in known:
+            raise StoreError(f"{self._url!r} holds something else; choose a new name")
+        _refuse_other_origin(self._url, known, self._origin)
+        return root
+
+    def _write_weights(self, role: str, content: bytes) -> None:
+        """Write weights in one piece, unless they are there."""
+        array = array_in(self._storage, f"weights/{role}", (len(content),), np.uint8)
+        sha256 = self._origin["weights_sha256"][role]
+        if array.attrs.get("sha256") != sha256:
+            array[:] = np.frombuffer(content, np.uint8)
+            self._storage.flush(array.path, below=True)
+            array.attrs["sha256"] = sha256
 
     def facts(self, key: str) -> VideoFacts | None:
-        """Facts of a video that is in the store already; None when it is not."""
+        """Facts of a video that is in the store by now, whoever wrote it; None when it is not."""
         committed = self._committed(key)
         return VideoFacts(**committed["facts"]) if committed else None
 
     def _committed(self, key: str) -> dict[str, Any] | None:
-        if key not in self._videos:
+        """What the video's group says; None unless it is whole and made in this very way."""
+        try:
+            group = zarr.open_group(self._storage, path=f"videos/{key}", mode="r", zarr_format=3)
+        except (FileNotFoundError, json.JSONDecodeError):
             return None
-        attributes: dict[str, Any] = self._videos[key].attrs.asdict()
-        return attributes if attributes.get("committed") else None
+        attributes: dict[str, Any] = group.attrs.asdict()
+        return attributes if attributes.get("committed") == self._fingerprint else None
 
     def write(
         self,
@@ -275,28 +329,36 @@ class StoreWriter:
         Frames are written as they come, a chunk at a time, so memory does not grow with length.
 
         Raises:
-            StoreError: If `frames` does not yield `facts.num_frames` frames.
+            StoreError: If `frames` does not yield `facts.num_frames` frames, or the store cannot
+                be written (any more).
         """
-        group = self._videos.create_group(video_key(facts.source_sha256), overwrite=True)
-        buffers = [
-            _ArrayWriter(group, "rgb", (facts.num_frames, self._size, self._size, 3), np.uint8),
-            _ArrayWriter(group, "mask", (facts.num_frames, self._size, self._size), np.uint8),
-            _ArrayWriter(
-                group, "flow", (facts.num_frames - 1, self._size, self._size, 2), np.int16
-            ),
-            _ArrayWriter(group, "track", (facts.num_frames, 4), np.float32),
-        ]
-        rgb, mask, flow, track = buffers
+        path = f"videos/{video_key(facts.source_sha256)}"
+        self._storage.clear_partials(f"{path}/**/", older_than_seconds=_STALE_SECONDS)
+        writer = partial(ArrayWriter, self._storage, path)
+        rgb = writer("rgb", (facts.num_frames, self._size, self._size, 3), np.uint8)
+        mask = writer("mask", (facts.num_frames, self._size, self._size), np.uint8)
+        flow = writer("flow", (facts.num_frames - 1, self._size, self._size, 2), np.int16)
+        track = writer("track", (facts.num_frames, 4), np.float32)
         for frame in frames:
             rgb.append(frame.rgb)
             mask.append(frame.mask)
             track.append(frame.window)
             if frame.flow is not None:
                 flow.append(quantise_flow(frame.flow))
-        content = {buffer.name: buffer.finish() for buffer in buffers}
-        group["presence"] = presence
+        content = {array.name: array.finish() for array in (rgb, mask, flow, track)}
+        array_in(self._storage, f"{path}/presence", presence.shape, np.uint8)[:] = presence
         content["presence"] = hashlib.sha256(presence.tobytes()).hexdigest()
-        group.attrs.update({"facts": asdict(facts), "content_sha256": content, "committed": True})
+        self._commit(path, {"facts": asdict(facts), "content_sha256": content})
+
+    def _commit(self, path: str, attributes: Mapping[str, Any]) -> None:
+        """Make a video visible, with one write, once everything else is on the disk."""
+        self._storage.flush(path, below=True)
+        committed = {**attributes, "committed": self._fingerprint}
+        try:  # a power cut may have left a group that cannot be opened
+            zarr.create_group(self._storage, path=path, zarr_format=3, attributes=committed)
+        except ContainsGroupError:
+            zarr.open_group(self._storage, path=path, zarr_format=3).attrs.put(committed)
+        self._storage.flush(path, below=False)
 
     def finish(self, labels: pd.DataFrame, failures: list[dict[str, str]]) -> str:
         """Write the index of all videos and the digest that identifies this data set.
@@ -307,8 +369,12 @@ class StoreWriter:
 
         Returns:
             The digest, hexadecimal.
+
+        Raises:
+            StoreError: If a video is not in the store, or the store cannot be written.
         """
-        rows, contents = [], []
+        rows: list[dict[Any, Any]] = []
+        contents: list[dict[str, str]] = []
         for row in labels.astype(object).where(labels.notna(), None).to_dict("records"):
             committed = self._committed(str(row["key"]))
             if committed is None:
@@ -316,51 +382,20 @@ class StoreWriter:
             rows.append({**row, **committed["facts"]})
             contents.append(committed["content_sha256"])
         digest = _digest({**self._origin, "videos": rows, "contents": contents})
-        self._root.attrs.update({"videos": rows, "failures": failures, "digest": digest})
-        return digest
-
-
-class _ArrayWriter:
-    """Writes one array front to back, whole chunks at a time, and hashes what it writes."""
-
-    def __init__(
-        self, group: zarr.Group, name: str, shape: tuple[int, ...], dtype: type[np.generic]
-    ) -> None:
-        chunks = (min(CHUNK_FRAMES, shape[0]), *shape[1:])
-        codec = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
-        self._array = group.create_array(
-            name, shape=shape, dtype=dtype, chunks=chunks, compressors=codec
+        index: dict[str, Any] = {"videos": rows, "failures": failures, "digest": digest}
+        self._open_root().attrs.put({**self._origin, **index})
+        self._storage.flush("", below=False)
+        self._storage.clear_partials(
+            "", "videos/", "weights/**/", older_than_seconds=_LEFTOVER_SECONDS
         )
-        self.name = name
-        self._dtype = dtype
-        self._buffer: list[np.ndarray] = []
-        self._written = 0
-        self._hash = hashlib.sha256()
-
-    def append(self, frame: np.ndarray) -> None:
-        self._buffer.append(frame)
-        if len(self._buffer) == CHUNK_FRAMES:
-            self._flush()
-
-    def _flush(self) -> None:
-        block = np.ascontiguousarray(np.stack(self._buffer).astype(self._dtype, casting="safe"))
-        self._array[self._written : self._written + len(block)] = block
-        self._hash.update(block.tobytes())
-        self._written += len(block)
-        self._buffer.clear()
-
-    def finish(self) -> str:
-        if self._buffer:
-            self._flush()
-        if self._written != self._array.shape[0]:
-            expected = self._array.shape[0]
-            raise StoreError(f"{self.name}: {self._written} frames came, {expected} were announced")
-        return self._hash.hexdigest()
+        return digest
 
 
 def _as_array(node: zarr.Array[Any] | zarr.Group) -> zarr.Array[Any]:
     if not isinstance(node, zarr.Array):
-        raise StoreError(f"{node.name} must be an array; the store is damaged, make it again")
+        raise StoreError(
+            f"{node.name} must be an array; the store is damaged; delete it and run preprocess"
+        )
     return node
 
 
@@ -377,12 +412,10 @@ def quantise_flow(
     return np.clip(steps, _INT16.min, _INT16.max).astype(np.int16)
 
 
-def _refuse_other_folder(url: str | Store) -> None:
-    """A folder that holds other things would be hard to tell from the store afterwards."""
-    if isinstance(url, str) and "://" not in url and Path(url).is_dir():
-        names = {path.name for path in Path(url).iterdir()}
-        if names and "zarr.json" not in names:
-            raise StoreError(f"{url!r} is a folder with other things in it; choose a new name")
+def _damaged(url: str | Store) -> StoreError:
+    return StoreError(
+        f"{str(url)!r} is damaged: its zarr.json is no JSON; delete the store and run preprocess"
+    )
 
 
 def _refuse_other_origin(

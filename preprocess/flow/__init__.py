@@ -9,6 +9,7 @@ from preprocess.method import Method
 FLOWS: dict[FlowName, str] = {
     "dis": "preprocess.flow.dis:DIS",
     "raft_small": "preprocess.flow.raft:RAFT_SMALL",
+    "raft_large": "preprocess.flow.raft:RAFT_LARGE",
 }
 
 

@@ -1,8 +1,10 @@
-"""RAFT-small: optical flow by a recurrent network over all-pairs correlations."""
+"""RAFT: optical flow by a recurrent network over all-pairs correlations."""
 
 import pickle
 import urllib.error
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +14,43 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 from torch.nn import functional
-from torchvision.models.optical_flow import RAFT, Raft_Small_Weights, raft_small
+from torchvision.models import WeightsEnum
+from torchvision.models.optical_flow import (
+    RAFT,
+    Raft_Large_Weights,
+    Raft_Small_Weights,
+    raft_large,
+    raft_small,
+)
 
 from preprocess.flow.flow import Flow
 from preprocess.method import Method, MethodError, WeightsSource
 
 _SMALLEST_SIDE = 128
 _SIDE_MULTIPLE = 8
-_PAIRS_PER_BATCH = 4
-_HUB = Raft_Small_Weights.C_T_V2
+_PAIRS_PER_BATCH = {"cpu": 4, "cuda": 32}
 
 
-class RaftSmall:
-    """torchvision's RAFT-small.
+@dataclass(frozen=True)
+class Network:
+    """One of torchvision's RAFT networks: all in which they differ."""
+
+    name: str
+    """As the option `flow` says it."""
+
+    build: Callable[..., RAFT]
+    """Make the network, without weights."""
+
+    hub: WeightsEnum
+    """torchvision's own weights."""
+
+
+SMALL = Network("raft_small", raft_small, Raft_Small_Weights.C_T_V2)
+LARGE = Network("raft_large", raft_large, Raft_Large_Weights.C_T_SKHT_V2)
+
+
+class Raft:
+    """torchvision's RAFT, on a GPU when there is one, there in half precision.
 
     The network needs sides of 128 px or more that are multiples of 8; other pictures are enlarged
     for it and the flow is brought back to their own grid.
@@ -33,8 +59,9 @@ class RaftSmall:
         Teed and Deng 2020, https://arxiv.org/abs/2003.12039.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self._network = _network(weights)
+    def __init__(self, kind: Network, weights: Mapping[str, Tensor]) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._network = _network(kind, weights).to(self._device)
 
     @torch.inference_mode()
     def __call__(
@@ -43,8 +70,8 @@ class RaftSmall:
         later: UInt8[np.ndarray, "pairs size size 3"],
     ) -> Float32[np.ndarray, "pairs size size 2"]:
         """Displacement of every pixel of `earlier` in `later`, pixels; channel 0 is x, 1 is y."""
-        batches = range(0, len(earlier), _PAIRS_PER_BATCH)
-        places = [slice(start, start + _PAIRS_PER_BATCH) for start in batches]
+        num_pairs = _PAIRS_PER_BATCH[self._device.type]
+        places = [slice(start, start + num_pairs) for start in range(0, len(earlier), num_pairs)]
         return np.concatenate([self._between(earlier[p], later[p]) for p in places])
 
     def _between(
@@ -54,8 +81,10 @@ class RaftSmall:
     ) -> Float32[np.ndarray, "pairs size size 2"]:
         size = earlier.shape[1]
         side = max(_SMALLEST_SIDE, -(-size // _SIDE_MULTIPLE) * _SIDE_MULTIPLE)
-        flow = self._network(_to_network(earlier, side), _to_network(later, side))[-1]
-        return np.ascontiguousarray(rescale_flow(flow, size).permute(0, 2, 3, 1).numpy())
+        one, other = (_to_network(p, side).to(self._device) for p in (earlier, later))
+        with torch.autocast("cuda", torch.float16, enabled=self._device.type == "cuda"):
+            flow = self._network(one, other)[-1].float()
+        return np.ascontiguousarray(rescale_flow(flow, size).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def rescale_flow(
@@ -69,10 +98,11 @@ def rescale_flow(
     return resized * (size / side)
 
 
-def load_weights(source: WeightsSource) -> bytes:
-    """Read RAFT-small's weights from a file, or download torchvision's.
+def load_weights(kind: Network, source: WeightsSource) -> bytes:
+    """Read a RAFT network's weights from a file, or download torchvision's.
 
     Args:
+        kind: Which network.
         source: Its file is a state dictionary saved by torch or as safetensors; none: torchvision's
             own weights, from the local cache once they have been downloaded.
 
@@ -83,18 +113,18 @@ def load_weights(source: WeightsSource) -> bytes:
         MethodError: If they cannot be read or downloaded, or belong to another network.
     """
     if source.config is not None:
-        raise MethodError("flow=raft_small has no config; leave flow_config out")
-    weights = _download() if source.file is None else _read(source.file)
+        raise MethodError(f"flow={kind.name} has no config; leave flow_config out")
+    weights = _download(kind) if source.file is None else _read(source.file)
     foreign = MethodError(
-        "flow_weights does not hold the weights of raft_small; "
-        f"take the state dictionary from {_HUB.url}"
+        f"flow_weights does not hold the weights of {kind.name}; "
+        f"take the state dictionary from {kind.hub.url}"
     )
     if not isinstance(weights, dict):
         raise foreign
     if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise foreign
     try:
-        _network(weights)
+        _network(kind, weights)
     except RuntimeError:
         raise foreign from None
     return safetensors.torch.save(
@@ -102,13 +132,13 @@ def load_weights(source: WeightsSource) -> bytes:
     )
 
 
-def _download() -> object:
+def _download(kind: Network) -> object:
     try:
-        return _HUB.get_state_dict(progress=False, check_hash=True)
+        return kind.hub.get_state_dict(progress=False, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise MethodError(
-            f"the weights of raft_small cannot be downloaded ({error}); "
-            f"fetch {_HUB.url} elsewhere and pass flow_weights=FILE"
+            f"the weights of {kind.name} cannot be downloaded ({error}); "
+            f"fetch {kind.hub.url} elsewhere and pass flow_weights=FILE"
         ) from None
 
 
@@ -135,8 +165,8 @@ def _read(file: Path) -> object:
         ) from None
 
 
-def _network(weights: Mapping[str, Tensor]) -> RAFT:
-    network: RAFT = raft_small(weights=None)
+def _network(kind: Network, weights: Mapping[str, Tensor]) -> RAFT:
+    network = kind.build(weights=None)
     network.load_state_dict(dict(weights), strict=True)
     return network.eval()
 
@@ -151,10 +181,14 @@ def _to_network(
     return functional.interpolate(batch, size=(side, side), mode="bilinear")
 
 
-def _build(weights: bytes | None) -> RaftSmall:
-    if weights is None:
-        raise MethodError("flow=raft_small needs its weights; see load_weights")
-    return RaftSmall(safetensors.torch.load(weights))
+def _method(kind: Network) -> Method[Flow]:
+    def build(weights: bytes | None) -> Raft:
+        if weights is None:
+            raise MethodError(f"flow={kind.name} needs its weights; see load_weights")
+        return Raft(kind, safetensors.torch.load(weights))
+
+    return Method(build, partial(load_weights, kind), libraries=("torch", "torchvision"))
 
 
-RAFT_SMALL: Method[Flow] = Method(_build, load_weights, libraries=("torch", "torchvision"))
+RAFT_SMALL = _method(SMALL)
+RAFT_LARGE = _method(LARGE)

@@ -1,44 +1,20 @@
 import numpy as np
-import pandas as pd
 import pytest
 import zarr
 
 from asd_experiments.data import store as store_module
+from asd_experiments.data.array_writer import CHUNK_FRAMES
+from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import (
     FLOW_STEP_PX,
     ClipStore,
     PreparedFrame,
-    StoreError,
     StoreWriter,
     quantise_flow,
     video_key,
 )
-from tests.conftest import facts_of, moving_square, presence_of
-
-RECIPE = {"size": 32, "flow": "dis"}
-
-
-def labels_of(*numbers: int) -> pd.DataFrame:
-    rows = [
-        {
-            "video": f"v{n}",
-            "patient_id": f"P{n}",
-            "label": "ASD",
-            "age": np.nan,
-            "key": video_key(facts_of(n, 1).source_sha256),
-        }
-        for n in numbers
-    ]
-    return pd.DataFrame(rows)
-
-
-def described(number: int, num_frames: int):
-    facts = facts_of(number, num_frames)
-    return facts, presence_of(facts)
-
-
-def frames(num: int, seed: int = 0):
-    return moving_square(num, size=32, step=2, seed=seed)
+from tests.conftest import facts_of
+from tests.data.builders import RECIPE, described, frames, labels_of
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -178,7 +154,7 @@ def test_memory_does_not_grow_with_length(tmp_path):
             del rgb
 
     StoreWriter(str(tmp_path / "s.zarr"), RECIPE, {}).write(*described(1, 100), counted())
-    assert most <= 2 * store_module.CHUNK_FRAMES
+    assert most <= 2 * CHUNK_FRAMES
 
 
 def test_a_store_is_reopened_in_a_forked_process(small_store):

@@ -1,4 +1,6 @@
+import errno
 import itertools
+import os
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -13,7 +15,9 @@ from pydantic import ValidationError
 
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import LabelsError
+from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
+from asd_experiments.errors import InputError
 from preprocess.cohort import preprocess, run
 from preprocess.method import Method, MethodError, no_weights
 from preprocess.pipeline import Preprocessor
@@ -194,6 +198,30 @@ def test_bug_is_not_mistaken_for_a_bad_video(
     method = Method(lambda _: broken, no_weights("people=broken"), libraries=())
     monkeypatch.setattr("preprocess.people.motion.MOTION", method)
     with pytest.raises(TypeError, match="a bug"):
+        preprocess(config)
+
+
+def test_full_disks_are_not_mistaken_for_bad_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_cohort(tmp_path, {"walk.mp4": film(walk(96, 160, 30), wall(96, 160))})
+
+    def fail(number: int) -> Callable[..., None]:
+        def failing(*_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return failing
+
+    with monkeypatch.context() as patched:
+        patched.setattr("preprocess.decode._Keeper.append", fail(errno.ENOSPC))
+        with pytest.raises(InputError, match="the disk with the temporary files is full; free"):
+            preprocess(config)
+    with monkeypatch.context() as patched:
+        patched.setattr("preprocess.decode._Keeper.append", fail(errno.EIO))
+        with pytest.raises(OSError, match="Input/output error"):
+            preprocess(config)
+    monkeypatch.setattr("zarr.storage._local._put", fail(errno.ENOSPC))
+    with pytest.raises(StoreError, match="the disk is full at"):
         preprocess(config)
 
 
