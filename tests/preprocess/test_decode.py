@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from preprocess import decode
-from preprocess.decode import DecodeError, frame_rate_hz, probe
+from preprocess.decode import DecodeError, probe
+from preprocess.timing import frame_rate_hz
 from tests.preprocess.films import RATE_HZ, film, walk, wall, write_video
 
 
