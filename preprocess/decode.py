@@ -28,6 +28,7 @@ from preprocess.picture import Converter, Orientation, deinterlaced, squared
 from preprocess.timing import Timing, timing_of
 
 _HEADER_SHARE = 0.9
+_LAST_SECONDS = 0.2  # as long may the last frame last
 _MOST_KEPT_BYTES = 2**30
 _TELL_ON_REQUEST = {"mjpeg"}  # decoders that repair damage and say so only if asked
 
@@ -155,7 +156,7 @@ def decode(path: Path) -> Generator[VideoFrame, None, None]:
     """
     with _opened(path) as (container, stream):
         if stream.codec_context.name in _TELL_ON_REQUEST:
-            stream.codec_context.options = {"err_detect": "explode"}
+            stream.codec_context.options |= {"err_detect": "explode"}
         frames = _sound(container.decode(stream))
         yield from squared(deinterlaced(frames), stream.sample_aspect_ratio)
 
@@ -227,7 +228,7 @@ class _Header:
     """Time stamps of all frames in the order of the file, seconds."""
 
     num_frames: int
-    """Frames that it announces; 0 if it does not."""
+    """Frames that it announces and does not cut off; 0 if it does not say."""
 
     seconds: float | None
     """Duration that it announces; None if it does not."""
@@ -237,30 +238,43 @@ class _Header:
 
     def truncation(self, num_decoded: int) -> str | None:
         """Say how much is missing of what is announced; None if nothing is to speak of."""
-        if num_decoded < _HEADER_SHARE * self.num_frames:
+        if self.num_frames:
+            if num_decoded >= _HEADER_SHARE * self.num_frames:
+                return None
             return f"it is truncated: {num_decoded} of {self.num_frames} frames can be decoded"
-        last = max((stamp for stamp in self.stamps if stamp is not None), default=0.0)
-        if self.stamps and self.seconds and last + 1 < _HEADER_SHARE * self.seconds:
-            return f"it is truncated: it ends after {last:.1f} of {self.seconds:.1f} s"
-        return None
+        known = [stamp for stamp in self.stamps if stamp is not None]
+        if (
+            not known
+            or not self.seconds
+            or max(known) >= _HEADER_SHARE * self.seconds - _LAST_SECONDS
+        ):
+            return None
+        return f"it is truncated: it ends after {max(known):.1f} of {self.seconds:.1f} s"
 
 
 def _scan(path: Path) -> _Header:
     """Read all packets without decoding them: a fraction of a thousandth of the work."""
-    stamps = []
     with _opened(path) as (container, stream):
-        with suppress(av.error.FFmpegError):  # decoding will say where
-            for packet in container.demux(stream):
-                if packet.size and not packet.is_discard:
-                    stamps.append(packet.pts)
-        base = float(stream.time_base or 0)
+        announced = stream.frames
+        if "mp4" in container.format.name and announced:
+            announced = len(stream.index_entries)  # an edit list may leave out whole stretches
+        packets = list(_packets(container, stream))
         rate = stream.guessed_rate or stream.average_rate
         return _Header(
-            [None if stamp is None else stamp * base for stamp in stamps],
-            stream.frames,
+            [stamp for stamp, is_cut_off in packets if not is_cut_off],
+            announced - sum(is_cut_off for _, is_cut_off in packets),
             header_seconds(stream),
             float(rate) if rate else None,
         )
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, bool]]:
+    """Time stamp of every packet, seconds, and whether the file says not to show it."""
+    base = float(stream.time_base or 0)
+    with suppress(av.error.FFmpegError):  # decoding says where
+        for packet in container.demux(stream):
+            if packet.size:
+                yield None if packet.pts is None else packet.pts * base, packet.is_discard
 
 
 def _timing(header: _Header, fps: float | None) -> Timing:

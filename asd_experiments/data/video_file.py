@@ -27,7 +27,12 @@ def open_video(path: str) -> InputContainer:
         av.error.FFmpegError: If it is no video.
         OSError: If it cannot be read.
     """
-    return av.open(path, options={"max_pixels": str(LARGEST_SIDE_PX**2)}, metadata_errors="replace")
+    limit = {"max_pixels": str(LARGEST_SIDE_PX**2)}
+    container = av.open(path, options=limit, metadata_errors="replace")
+    for stream in container.streams.video:
+        if stream.codec_context is not None:
+            stream.codec_context.options = dict(limit)
+    return container
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
@@ -43,7 +48,8 @@ def header_refusal(container: InputContainer, stream: VideoStream) -> str | None
     seconds = header_seconds(stream)
     if seconds is None and container.duration is not None:
         seconds = container.duration / av.time_base
-    return size_refusal(stream.height, stream.width) or duration_refusal(seconds or 0.0)
+    size = stream.height, stream.width
+    return size_refusal(*size) or duration_refusal(seconds or 0.0)
 
 
 def header_seconds(stream: VideoStream) -> float | None:
@@ -57,7 +63,9 @@ def header_seconds(stream: VideoStream) -> float | None:
 
 
 def size_refusal(height: int, width: int) -> str | None:
-    """Say that a picture is too large; None if it is not."""
+    """Say that a picture is too large or unknown; None if it is not."""
+    if not (height and width):
+        return f"its picture size is unknown: damaged, or over {LARGEST_SIDE_PX} pixels a side"
     if max(height, width) <= LARGEST_SIDE_PX:
         return None
     return (
