@@ -30,6 +30,7 @@ from preprocess.timing import Timing, timing_of
 _HEADER_SHARE = 0.9
 _LAST_SECONDS = 0.2  # as long may the last frame last
 _MOST_KEPT_BYTES = 2**30
+_STAMP_IN_FILE_ORDER = {"avi"}  # its time stamps only number the packets
 _TELL_ON_REQUEST = {"mjpeg"}  # decoders that repair damage and say so only if asked
 
 
@@ -127,22 +128,13 @@ def probe(path: Path, *, fps: float | None = None, least_height: int | None = No
         shrink = max(1, round(height / (least_height or height)))
         convert = Converter(shrink)
         num_used = 0
-        for frame in timing.used(chain([first], frames), _seconds_of):
+        for num_used, frame in enumerate(timing.used(chain([first], frames), _seconds_of), 1):
+            _refuse(duration_refusal(num_used / timing.frame_rate_hz))
             if not keeper.full:
                 keeper.append(convert(frame))
-            num_used += 1
-            _refuse(duration_refusal(num_used / timing.frame_rate_hz))
         _refuse(header.truncation(frames.count) or _too_few(num_used))
-        return Video(
-            path,
-            timing.frame_rate_hz,
-            height,
-            width,
-            num_used,
-            shrink,
-            keeper.pictures(),
-            timing,
-        )
+        kept, rate_hz = keeper.pictures(), timing.frame_rate_hz
+        return Video(path, rate_hz, height, width, num_used, shrink, kept, timing)
 
 
 def decode(path: Path) -> Generator[VideoFrame, None, None]:
@@ -271,16 +263,23 @@ def _scan(path: Path) -> _Header:
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, bool]]:
     """Time stamp of every packet, seconds, and whether the file says not to show it."""
     base = float(stream.time_base or 0)
+    told = container.format.name not in _STAMP_IN_FILE_ORDER
     with suppress(av.error.FFmpegError):  # decoding says where
         for packet in container.demux(stream):
             if packet.size:
-                yield None if packet.pts is None else packet.pts * base, packet.is_discard
+                stamp = packet.pts * base if told and packet.pts is not None else None
+                yield stamp, packet.is_discard
 
 
 def _timing(header: _Header, fps: float | None) -> Timing:
     timing = timing_of(header.stamps, header_rate_hz=header.rate_hz, fps=fps)
     if timing is None:
         raise DecodeError("it has no frame rate")
+    seconds = len(header.stamps) / timing.source_rate_hz
+    if timing.resampled and timing.stamped:
+        known = [stamp for stamp in header.stamps if stamp is not None]
+        seconds = max(known) - min(known)
+    _refuse(duration_refusal(seconds))
     return timing
 
 

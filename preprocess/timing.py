@@ -37,7 +37,7 @@ class Timing:
         """The frames to use, in order; a repeated one is the same object.
 
         Used frame k is the one nearest in time to k / `frame_rate_hz` after the first; of two
-        equally near, the earlier. The last frame lasts as long as a usual one.
+        equally near, the earlier. The last frame is used up to half a usual step after its time.
 
         Args:
             frames: All frames of the file as they are decoded.

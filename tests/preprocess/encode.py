@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-_QUIET = {
+_USUAL = {
     "libx265": {"x265-params": "log-level=none"},
-    "libsvtav1": {"svtav1-params": "fast-decode=0"},
+    "mpeg4": {"qmin": "1", "qmax": "2"},
 }
 
 
@@ -20,7 +20,7 @@ def encode(
     *,
     codec: str = "libx264",
     pixels: str = "yuv420p",
-    rate: int = 25,
+    rate: int | Fraction = 25,
     milliseconds: Sequence[int] | None = None,
     rotation: tuple[int, bool, bool] | None = None,
     aspect: Fraction | None = None,
@@ -35,7 +35,7 @@ def encode(
         stream = container.add_stream(codec, rate=rate)
         stream.pix_fmt = pixels
         stream.codec_context.thread_count = 1
-        stream.options = {**_QUIET.get(codec, {}), **(options or {})}
+        stream.options = {**_USUAL.get(codec, {}), **(options or {})}
         if milliseconds is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         if rotation is not None:
@@ -50,7 +50,7 @@ def encode(
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             if number == 0:
                 stream.height, stream.width = frame.height, frame.width
-            frame.pts, frame.time_base = number, Fraction(1, rate)
+            frame.pts, frame.time_base = number, 1 / Fraction(rate)
             if milliseconds is not None:
                 frame.pts, frame.time_base = milliseconds[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
