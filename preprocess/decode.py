@@ -99,7 +99,8 @@ class Video:
             return
         with closing(decode(self.path)) as frames:
             used = self.timing.used(frames, _seconds_of)
-            yield from map(Converter(shrink), islice(used, start, None, step))
+            convert = Converter(shrink, repeats=self.timing.resampled)
+            yield from map(convert, islice(used, start, None, step))
 
 
 def probe(path: Path, *, fps: float | None = None, least_height: int | None = None) -> Video:
@@ -120,21 +121,26 @@ def probe(path: Path, *, fps: float | None = None, least_height: int | None = No
     header = _scan(path)
     timing = _timing(header, fps)
     with closing(_Keeper()) as keeper, closing(decode(path)) as decoded:
-        frames = _Counted(decoded)
-        first = next(frames, None)
-        if first is None:
-            raise DecodeError("it holds no frame")
-        height, width = Orientation.of(first).size(first)
+        counted = _Counted(decoded)
+        (height, width), frames = _peeked(counted)
         shrink = max(1, round(height / (least_height or height)))
-        convert = Converter(shrink)
+        convert = Converter(shrink, repeats=timing.resampled)
         num_used = 0
-        for num_used, frame in enumerate(timing.used(chain([first], frames), _seconds_of), 1):
+        for num_used, frame in enumerate(timing.used(frames, _seconds_of), 1):
             _refuse(duration_refusal(num_used / timing.frame_rate_hz))
             if not keeper.full:
                 keeper.append(convert(frame))
-        _refuse(header.truncation(frames.count) or _too_few(num_used))
+        _refuse(header.truncation(counted.count) or _too_few(num_used))
         kept, rate_hz = keeper.pictures(), timing.frame_rate_hz
         return Video(path, rate_hz, height, width, num_used, shrink, kept, timing)
+
+
+def _peeked(frames: Iterator[VideoFrame]) -> tuple[tuple[int, int], Iterator[VideoFrame]]:
+    """Height and width of the upright picture, and all frames, the first one too."""
+    first = next(frames, None)
+    if first is None:
+        raise DecodeError("it holds no frame")
+    return Orientation.of(first).size(first), chain([first], frames)
 
 
 def decode(path: Path) -> Generator[VideoFrame, None, None]:
@@ -154,8 +160,8 @@ def decode(path: Path) -> Generator[VideoFrame, None, None]:
 
 
 def _sound(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """Let frames pass that are whole, of one size and within the bounds."""
-    num_frames, size = 0, None
+    """Let frames pass that are whole, of one size and rotation, and within the bounds."""
+    num_frames, size, rotation = 0, None, None
     try:
         for frame in frames:
             if frame.is_corrupt:
@@ -166,6 +172,9 @@ def _sound(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
                     f"the picture size changes from {size[0]}x{size[1]} to "
                     f"{frame.width}x{frame.height} at frame {num_frames}"
                 )
+            rotation = frame.rotation if rotation is None else rotation
+            if frame.rotation != rotation:
+                raise DecodeError(f"the picture's rotation changes at frame {num_frames}")
             _refuse(size_refusal(frame.height, frame.width))
             yield frame
             num_frames += 1

@@ -73,21 +73,30 @@ class Converter:
     """Makes upright RGB pictures of decoded frames, shrunk by a whole factor.
 
     The planes are shrunk before the colours are converted: a fraction of the work.
+
+    Args:
+        shrink: The factor.
+        repeats: Whether a frame may come several times in a row; it is then converted once.
     """
 
-    def __init__(self, shrink: int) -> None:
+    def __init__(self, shrink: int, *, repeats: bool = False) -> None:
         self._shrink = shrink
+        self._repeats = repeats
+        self._orientation: Orientation | None = None
         self._reformatter = VideoReformatter()
         self._last: tuple[VideoFrame, UInt8[np.ndarray, "height width 3"]] | None = None
 
     def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
-        """Convert a frame; one that is repeated is converted once."""
+        """Convert a frame of a video, all of whose frames are oriented alike."""
+        if not self._repeats:
+            return self._picture(frame)
         if self._last is None or self._last[0] is not frame:
             self._last = frame, self._picture(frame)
         return self._last[1]
 
     def _picture(self, frame: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
-        orientation = Orientation.of(frame)
+        # Read once: a frame whose side data was looked at is freed late, and its memory with it.
+        self._orientation = orientation = self._orientation or Orientation.of(frame)
         _name_colours(frame)
         if self._shrink > 1:
             frame = self._shrunk(self._reformatted(frame, "yuv420p"), orientation)
