@@ -389,3 +389,17 @@ def test_frame_rate_is_that_of_the_file(numerator: int, denominator: int, tmp_pa
     facts = probe(encode(tmp_path / "rate.mkv", numbered(30), rate=rate))
     assert facts.frame_rate_hz == pytest.approx(float(rate), rel=2e-3)
     assert not facts.timing.resampled
+
+
+def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    """PyAV frees a frame late once its side data was looked at, see `Converter`."""
+    path = encode(tmp_path / "turned.mp4", numbered(40), rotation=(90, False, False))
+    gc.collect()
+    gc.disable()
+    try:
+        facts = probe(path)
+        alive = sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert facts.num_frames == 40
+    assert alive <= 6
