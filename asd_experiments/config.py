@@ -31,6 +31,7 @@ def _written_out(value: object) -> object:
 Unset = BeforeValidator(_empty_means_unset)
 Side = Annotated[int, Field(ge=32, le=1024)]
 Width = Annotated[float, Field(gt=0, le=4)]
+Rate = Annotated[float, Field(ge=1, le=240)]
 Text = Annotated[str, BeforeValidator(_written_out)]
 
 
@@ -117,6 +118,9 @@ class PreprocessConfig:
 
     flow_weights: Annotated[str | None, Unset] = None
     """File with RAFT weights; when not given, torchvision downloads its own."""
+
+    fps: Annotated[Rate | None, Unset] = None
+    """Frames per second to resample videos to. Not given: each video keeps its own usual rate."""
 
     size: Annotated[int, Field(ge=32, le=1024, multiple_of=2)] = 224
     """Side of the stored square frames, pixels."""

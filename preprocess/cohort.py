@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.manifest import file_sha256, read_labels
+from asd_experiments.data.manifest import file_sha256, read_labels, unreadable_videos
 from asd_experiments.data.store import StoreWriter, video_key
 from asd_experiments.progress import progress_bar
 from preprocess.pipeline import Preprocessor, load_weights
@@ -32,7 +32,7 @@ def preprocess(config: PreprocessConfig) -> Outcome:
     One video's failure never costs the others: the store is finished without it.
 
     Raises:
-        LabelsError: If anything is wrong with the labels or their videos; before any work.
+        LabelsError: If anything is wrong with the labels; before any work.
         MethodError: If a method's library or weights cannot be had; before any work.
         StoreError: If the store exists and was made in another way.
     """
@@ -41,6 +41,8 @@ def preprocess(config: PreprocessConfig) -> Outcome:
     writer = StoreWriter(
         config.store, preprocessor.recipe, preprocessor.backends, preprocessor.weights
     )
+    for row, reason in unreadable_videos(labels, Path(config.videos)).items():
+        print(f"row {row} cannot be read and is left out: {reason}")
     outcome = _store_all(labels, Path(config.videos), preprocessor, writer)
     if not outcome.labels.empty:
         writer.finish(outcome.labels, outcome.failures)

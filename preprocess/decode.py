@@ -1,24 +1,37 @@
 """Video files to RGB pictures, streamed: nothing here holds more than one picture in memory."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import av
-import cv2
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.plane import VideoPlane
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
+from asd_experiments.data.video_file import (
+    FEWEST_FRAMES,
+    duration_refusal,
+    header_refusal,
+    header_seconds,
+    open_video,
+    size_refusal,
+    video_stream,
+)
+from asd_experiments.errors import InputError
+from preprocess.picture import Converter, Orientation, deinterlaced, squared
+from preprocess.timing import Timing, timing_of
+
 _HEADER_SHARE = 0.9
+_LAST_SECONDS = 0.2  # as long may the last frame last
 _MOST_KEPT_BYTES = 2**30
-_EXACT = Interpolation.AREA | Interpolation.BITEXACT
+_STAMP_IN_FILE_ORDER = {"avi"}  # its time stamps only number the packets
+_TELL_ON_REQUEST = {"mjpeg"}  # decoders that repair damage and say so only if asked
 
 
 class VideoError(Exception):
@@ -29,30 +42,41 @@ class DecodeError(VideoError):
     """A video file cannot be decoded."""
 
 
+class ScratchError(InputError):
+    """The folder for temporary files has no room; no video is to blame."""
+
+
 @dataclass(frozen=True)
 class Video:
-    """A video file that decodes from its first to its last frame, as often as asked."""
+    """A video file that decodes from its first to its last frame, as often as asked.
+
+    Pictures are upright, deinterlaced and of square pixels, and come at one constant rate: frames
+    are counted as they are used, see `Timing`.
+    """
 
     path: Path
     """The file."""
 
     frame_rate_hz: float
-    """Frames per second, from the time stamps of all frames."""
+    """Used frames per second."""
 
     height: int
-    """Height of the picture, pixels."""
+    """Height of the upright picture, pixels."""
 
     width: int
-    """Width of the picture, pixels."""
+    """Width of the upright picture, pixels."""
 
     num_frames: int
-    """Frames that really decode, whatever the header says."""
+    """Used frames, all of which really decode, whatever the header says."""
 
     shrink: int
     """Factor by which the pictures that are at hand are shrunk; see `probe`."""
 
     kept: UInt8[np.ndarray, "time height width 3"] | None
     """All pictures, shrunk, in a temporary file; None if they would be too many."""
+
+    timing: Timing
+    """Which of the file's frames are used."""
 
     def pictures(
         self, shrink: int = 1, *, start: int = 0, step: int = 1
@@ -73,57 +97,223 @@ class Video:
         if self.kept is not None and shrink == self.shrink:
             yield from self.kept[start::step]
             return
-        convert = _Converter(shrink)
-        for frame in islice(decode(self.path), start, None, step):
-            yield convert(frame)
+        with closing(decode(self.path)) as frames:
+            used = self.timing.used(frames, _seconds_of)
+            convert = Converter(shrink, repeats=self.timing.resampled)
+            yield from map(convert, islice(used, start, None, step))
 
 
-def probe(path: Path, *, least_height: int | None = None) -> Video:
+def probe(path: Path, *, fps: float | None = None, least_height: int | None = None) -> Video:
     """Decode a whole video once, say what it holds, and keep its pictures at hand, shrunk.
 
     Args:
         path: The file.
+        fps: Frame rate to resample it to, by time stamp. None: its own usual rate; a video of
+            nearly constant rate is then left as it is, see `timing_of`.
         least_height: Height about which the kept pictures shall have, pixels; the shrinking is by
             a whole factor. None: keep them unshrunk.
 
     Raises:
-        DecodeError: If it holds no video stream or no frame, is truncated or damaged, or its
-            picture size changes on the way.
+        DecodeError: If it holds no video stream or too few frames, is too large or too long,
+            truncated or damaged, or its picture size changes on the way.
+        ScratchError: If there is no room for the pictures.
     """
-    seconds: list[float | None] = []
-    with closing(_Keeper()) as keeper:
-        size: tuple[int, int] | None = None
-        for frame in decode(path):
-            if size is None:
-                size = frame.height, frame.width
-                shrink = max(1, round(frame.height / (least_height or frame.height)))
-                convert = _Converter(shrink)
-            if (frame.height, frame.width) != size:
-                raise DecodeError(
-                    f"the picture size changes from {size[1]}x{size[0]} to "
-                    f"{frame.width}x{frame.height} at frame {len(seconds)}"
-                )
+    header = _scan(path)
+    timing = _timing(header, fps)
+    with closing(_Keeper()) as keeper, closing(decode(path)) as decoded:
+        counted = _Counted(decoded)
+        (height, width), frames = _peeked(counted)
+        shrink = max(1, round(height / (least_height or height)))
+        convert = Converter(shrink, repeats=timing.resampled)
+        num_used = 0
+        for num_used, frame in enumerate(timing.used(frames, _seconds_of), 1):
+            _refuse(duration_refusal(num_used / timing.frame_rate_hz))
             if not keeper.full:
                 keeper.append(convert(frame))
-            seconds.append(frame.time)
-        if size is None:
-            raise DecodeError("it holds no frame")
-        announced, header_rate_hz = _header(path)
-        if len(seconds) < _HEADER_SHARE * announced:
-            raise DecodeError(
-                f"it is truncated: {len(seconds)} of {announced} frames can be decoded"
-            )
-        rate_hz = frame_rate_hz([s for s in seconds if s is not None]) or header_rate_hz
-        if rate_hz is None:
-            raise DecodeError("it has no frame rate")
-        return Video(path, rate_hz, *size, len(seconds), shrink, keeper.pictures())
+        _refuse(header.truncation(counted.count) or _too_few(num_used))
+        kept, rate_hz = keeper.pictures(), timing.frame_rate_hz
+        return Video(path, rate_hz, height, width, num_used, shrink, kept, timing)
+
+
+def _peeked(frames: Iterator[VideoFrame]) -> tuple[tuple[int, int], Iterator[VideoFrame]]:
+    """Height and width of the upright picture, and all frames, the first one too."""
+    first = next(frames, None)
+    if first is None:
+        raise DecodeError("it holds no frame")
+    return Orientation.of(first).size(first), chain([first], frames)
+
+
+def decode(path: Path) -> Generator[VideoFrame, None, None]:
+    """Decoded frames of a file's video, deinterlaced, of square pixels, in the decoder's format.
+
+    A damaged frame is refused: what a decoder puts in its place moves in ways nobody walked.
+    Where a codec cannot tell (VP9, HEVC as a rule), damage goes unseen.
+
+    Raises:
+        DecodeError: If the file is no video, is truncated or damaged, or its picture size changes.
+    """
+    with _opened(path) as (container, stream):
+        if stream.codec_context.name in _TELL_ON_REQUEST:
+            stream.codec_context.options |= {"err_detect": "explode"}
+        frames = _sound(container.decode(stream))
+        yield from squared(deinterlaced(frames), stream.sample_aspect_ratio)
+
+
+def _sound(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    """Let frames pass that are whole, of one size and rotation, and within the bounds."""
+    num_frames, size, rotation = 0, None, None
+    try:
+        for frame in frames:
+            if frame.is_corrupt:
+                raise DecodeError(f"frame {num_frames} is damaged; copy the file again")
+            size = size or (frame.width, frame.height)
+            if (frame.width, frame.height) != size:
+                raise DecodeError(
+                    f"the picture size changes from {size[0]}x{size[1]} to "
+                    f"{frame.width}x{frame.height} at frame {num_frames}"
+                )
+            rotation = frame.rotation if rotation is None else rotation
+            if frame.rotation != rotation:
+                raise DecodeError(f"the picture's rotation changes at frame {num_frames}")
+            _refuse(size_refusal(frame.height, frame.width))
+            yield frame
+            num_frames += 1
+    except (av.error.FFmpegError, OSError) as error:
+        if not num_frames:
+            raise
+        raise DecodeError(
+            f"it cannot be decoded after frame {num_frames - 1} (truncated?): {_reason(error)}"
+        ) from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file that its header does not rule out, and its video stream."""
+    try:
+        with open_video(str(path)) as container:
+            stream = video_stream(container)
+            if stream is None:
+                raise DecodeError("it holds no video stream")
+            _refuse(header_refusal(container, stream))
+            stream.thread_type = "AUTO"
+            yield container, stream
+    except (av.error.FFmpegError, OSError) as error:
+        raise DecodeError(f"it cannot be decoded at its start: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """What FFmpeg or the system says, without the path."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _refuse(reason: str | None) -> None:
+    if reason:
+        raise DecodeError(reason)
+
+
+def _too_few(num_frames: int) -> str | None:
+    if num_frames >= FEWEST_FRAMES:
+        return None
+    return f"it must hold at least {FEWEST_FRAMES} frames (flow needs pairs), got {num_frames}"
+
+
+def _seconds_of(frame: VideoFrame) -> float | None:
+    return frame.time
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a file says about itself before it is decoded."""
+
+    stamps: list[float | None]
+    """Time stamps of all frames in the order of the file, seconds."""
+
+    num_frames: int
+    """Frames that it announces and does not cut off; 0 if it does not say."""
+
+    seconds: float | None
+    """Duration that it announces; None if it does not."""
+
+    rate_hz: float | None
+    """Frame rate that it announces; None if it does not."""
+
+    def truncation(self, num_decoded: int) -> str | None:
+        """Say how much is missing of what is announced; None if nothing is to speak of."""
+        if self.num_frames:
+            if num_decoded >= _HEADER_SHARE * self.num_frames:
+                return None
+            return f"it is truncated: {num_decoded} of {self.num_frames} frames can be decoded"
+        known = [stamp for stamp in self.stamps if stamp is not None]
+        if (
+            not known
+            or not self.seconds
+            or max(known) >= _HEADER_SHARE * self.seconds - _LAST_SECONDS
+        ):
+            return None
+        return f"it is truncated: it ends after {max(known):.1f} of {self.seconds:.1f} s"
+
+
+def _scan(path: Path) -> _Header:
+    """Read all packets without decoding them: a fraction of a thousandth of the work."""
+    with _opened(path) as (container, stream):
+        announced = stream.frames
+        if "mp4" in container.format.name and announced:
+            announced = len(stream.index_entries)  # an edit list may leave out whole stretches
+        packets = list(_packets(container, stream))
+        rate = stream.guessed_rate or stream.average_rate
+        return _Header(
+            [stamp for stamp, is_cut_off in packets if not is_cut_off],
+            announced - sum(is_cut_off for _, is_cut_off in packets),
+            header_seconds(stream),
+            float(rate) if rate else None,
+        )
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[float | None, bool]]:
+    """Time stamp of every packet, seconds, and whether the file says not to show it."""
+    base = float(stream.time_base or 0)
+    told = container.format.name not in _STAMP_IN_FILE_ORDER
+    with suppress(av.error.FFmpegError):  # decoding says where
+        for packet in container.demux(stream):
+            if packet.size:
+                stamp = packet.pts * base if told and packet.pts is not None else None
+                yield stamp, packet.is_discard
+
+
+def _timing(header: _Header, fps: float | None) -> Timing:
+    timing = timing_of(header.stamps, header_rate_hz=header.rate_hz, fps=fps)
+    if timing is None:
+        raise DecodeError("it has no frame rate")
+    seconds = len(header.stamps) / timing.source_rate_hz
+    if timing.resampled and timing.stamped:
+        known = [stamp for stamp in header.stamps if stamp is not None]
+        seconds = max(known) - min(known)
+    _refuse(duration_refusal(seconds))
+    return timing
+
+
+class _Counted:
+    """Frames, and how many have come."""
+
+    def __init__(self, frames: Iterator[VideoFrame]) -> None:
+        self._frames = frames
+        self.count = 0
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        return self
+
+    def __next__(self) -> VideoFrame:
+        frame = next(self._frames)
+        self.count += 1
+        return frame
 
 
 class _Keeper:
     """Writes pictures to a temporary file, up to a limit."""
 
     def __init__(self) -> None:
-        self._file = TemporaryFile(prefix="pictures_")  # noqa: SIM115 - closed by `close`
+        with _room():
+            self._file = TemporaryFile(prefix="pictures_")  # noqa: SIM115 - closed by `close`
         self._shape: tuple[int, ...] = ()
         self._count = 0
         self.full = False
@@ -132,102 +322,29 @@ class _Keeper:
         self._shape = picture.shape
         self.full = (self._count + 1) * picture.nbytes > _MOST_KEPT_BYTES
         if not self.full:
-            self._file.write(np.ascontiguousarray(picture).data)
+            with _room():
+                self._file.write(np.ascontiguousarray(picture).data)
             self._count += 1
 
     def pictures(self) -> UInt8[np.ndarray, "time height width 3"] | None:
         """All pictures; their file lives as long as they do. None if they were too many."""
         if self.full:
             return None
-        self._file.flush()
+        with _room():
+            self._file.flush()
         return np.memmap(self._file, np.uint8, "r", shape=(self._count, *self._shape))
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what a full disk leaves unwritten is given up
+            self._file.close()
 
 
-class _Converter:
-    """Makes RGB pictures of decoded frames, shrunk by a whole factor.
-
-    The planes are shrunk before the colours are converted: a fraction of the work.
-    """
-
-    def __init__(self, shrink: int) -> None:
-        self._shrink = shrink
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
-        if self._shrink > 1:
-            frame = self._shrunk(self._reformatted(frame, "yuv420p"))
-        # Exact rounding and one thread: the same pixels on every machine.
-        return self._reformatted(frame, "rgb24").to_ndarray()
-
-    def _reformatted(self, frame: VideoFrame, pixels: str) -> VideoFrame:
-        return self._reformatter.reformat(frame, format=pixels, interpolation=_EXACT, threads=1)
-
-    def _shrunk(self, frame: VideoFrame) -> VideoFrame:
-        height, width = frame.height // self._shrink, frame.width // self._shrink
-        small = VideoFrame(width, height, "yuv420p")
-        small.colorspace, small.color_range = frame.colorspace, frame.color_range
-        for source, target in zip(frame.planes, small.planes, strict=True):
-            rows, columns = target.height * self._shrink, target.width * self._shrink
-            picture = cv2.resize(
-                _plane(source)[:rows, :columns],
-                (target.width, target.height),
-                interpolation=cv2.INTER_AREA,
-            )
-            _plane(target)[:] = picture
-        return small
-
-
-def _plane(plane: VideoPlane) -> UInt8[np.ndarray, "height width"]:
-    rows = np.asarray(memoryview(plane)).reshape(plane.height, -1)
-    return rows[:, : plane.width]
-
-
-def frame_rate_hz(seconds: Sequence[float]) -> float | None:
-    """Frames per second from time stamps; None if they do not say.
-
-    The mean step evens out time stamps that are rounded to milliseconds; steps far from the
-    median are dropped frames and do not count.
-    """
-    steps = np.diff(seconds)
-    steps = steps[steps > 0]
-    if not len(steps):
-        return None
-    usual = np.median(steps)
-    return float(1 / steps[np.abs(steps - usual) < usual / 2].mean())
-
-
-def decode(path: Path) -> Iterator[VideoFrame]:
-    """Decoded frames of a file's first video stream, in the decoder's own pixel format.
-
-    Raises:
-        DecodeError: If the file is no video, or is truncated or damaged.
-    """
-    num_frames = 0
+@contextmanager
+def _room() -> Iterator[None]:
     try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(_video_stream(container)):
-                yield frame
-                num_frames += 1
-    except (av.error.FFmpegError, OSError) as error:
-        where = f"after frame {num_frames - 1} (truncated?)" if num_frames else "at its start"
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise DecodeError(f"it cannot be decoded {where}: {reason}") from None
-
-
-def _video_stream(container: InputContainer) -> av.VideoStream:
-    if not container.streams.video:
-        raise DecodeError("it holds no video stream")
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    return stream
-
-
-def _header(path: Path) -> tuple[int, float | None]:
-    """Number of frames (0: unknown) and frame rate that the container announces."""
-    with av.open(str(path)) as container:
-        stream = _video_stream(container)
-        rate = stream.guessed_rate or stream.average_rate
-        return stream.frames, float(rate) if rate else None
+        yield
+    except OSError as error:
+        raise ScratchError(
+            f"pictures cannot be kept in the folder for temporary files: {_reason(error)}; "
+            f"make room there or set TMPDIR to a folder with {_MOST_KEPT_BYTES / 2**30:.0f} GiB"
+        ) from error

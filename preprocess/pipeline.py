@@ -74,7 +74,8 @@ class Preprocessor:
             VideoError: If the video cannot be decoded or shows nobody.
         """
         with _one_opencv_thread():
-            source = probe(video, least_height=round(_KEPT_SIDES * self._config.size))
+            least_height = round(_KEPT_SIDES * self._config.size)
+            source = probe(video, fps=self._config.fps, least_height=least_height)
             person = self._find_person(source)
             if self._segment is not None:
                 person = self._segment(source, person.track)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from asd_experiments.config import ValidateConfig
+from asd_experiments.data.video_file import header_refusal, open_video, video_stream
 from asd_experiments.errors import InputError
 
 REQUIRED_COLUMNS = ("video", "patient_id", "label")
@@ -29,9 +30,15 @@ def validate(config: ValidateConfig) -> None:
     """Check a labels file and its videos and print what they hold.
 
     Raises:
-        LabelsError: If anything is wrong; it lists every problem by row.
+        LabelsError: If anything is wrong; it lists every problem by row, unreadable videos too.
     """
-    labels = read_labels(Path(config.labels), Path(config.videos))
+    videos = Path(config.videos)
+    labels, problems = _checked(Path(config.labels), videos)
+    for row, reason in unreadable_videos(labels, videos).items():
+        name = labels["video"][row - _FIRST_ROW]
+        problems.append(f"row {row}: video {name!r} cannot be read: {reason}")
+    if problems:
+        raise LabelsError(problems)
     patients = labels.drop_duplicates("patient_id")["label"].value_counts()
     classes = ", ".join(f"{count} {label}" for label, count in patients.items())
     print(f"{len(labels)} videos of {patients.sum()} patients ({classes}): no problem found.")
@@ -39,6 +46,8 @@ def validate(config: ValidateConfig) -> None:
 
 def read_labels(labels: Path, videos: Path) -> pd.DataFrame:
     """Read and check a labels file; one row per video, in the order of the file.
+
+    What the videos hold is not looked at: see `unreadable_videos`.
 
     Args:
         labels: CSV file with the columns video, patient_id and label, optionally view, disease,
@@ -48,19 +57,43 @@ def read_labels(labels: Path, videos: Path) -> pd.DataFrame:
     Raises:
         LabelsError: If anything is wrong; it lists every problem by row.
     """
+    table, problems = _checked(labels, videos)
+    if problems:
+        raise LabelsError(problems)
+    return _with_numbers(table)
+
+
+def unreadable_videos(labels: pd.DataFrame, videos: Path) -> dict[int, str]:
+    """Say why videos cannot be read, as far as their headers and first frames tell.
+
+    Args:
+        labels: Table with the column video, in the order of the labels file.
+        videos: Folder that the paths in it start from.
+
+    Returns:
+        Reason by row of the labels file. A file that is not in the folder has none.
+    """
+    root = videos.resolve()
+    paths = {row: (root / name).resolve() for row, name in _rows(labels, "video")}
+    return {
+        row: reason
+        for row, path in paths.items()
+        if path.is_relative_to(root) and path.is_file() and (reason := unreadable(path))
+    }
+
+
+def _checked(labels: Path, videos: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The table as text, and what is wrong with it."""
     table = _read_table(labels)
     if not videos.is_dir():
         raise LabelsError([f"the videos folder {str(videos)!r} does not exist"])
-    problems = [
+    return table, [
         *_empty_cells(table),
         *_labels_per_patient(table),
         *_reader_answers(table),
         *_mixed_columns(table),
         *_video_files(table, videos),
     ]
-    if problems:
-        raise LabelsError(problems)
-    return _with_numbers(table)
 
 
 def _read_table(labels: Path) -> pd.DataFrame:
@@ -179,18 +212,19 @@ def _video_files(table: pd.DataFrame, videos: Path) -> list[str]:
             problems.append(f"row {row}: video {name!r} lies outside the videos folder")
         elif not path.is_file():
             problems.append(f"row {row}: video {name!r} does not exist in the videos folder")
-        elif reason := unreadable(path):
-            problems.append(f"row {row}: video {name!r} cannot be read: {reason}")
     return problems + _same_content(first_row_of)
 
 
 def unreadable(video: Path) -> str | None:
-    """Say why the first frame of a video cannot be decoded; None when it can."""
+    """Say why a video's header or first frame rules it out; None when they do not."""
     try:
-        with av.open(str(video)) as container:
-            if not container.streams.video:
+        with open_video(str(video)) as container:
+            stream = video_stream(container)
+            if stream is None:
                 return "it holds no video stream"
-            if next(container.decode(video=0), None) is None:
+            if reason := header_refusal(container, stream):
+                return reason
+            if next(container.decode(stream), None) is None:
                 return "it holds no frame"
     except (av.error.FFmpegError, OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
@@ -201,7 +235,7 @@ def _same_content(row_of: dict[Path, int]) -> list[str]:
     """The same recording under two names would put one walk on both sides of a split."""
     by_size: dict[int, list[Path]] = {}
     for path in row_of:
-        if path.is_file():
+        if path.is_file() and path.stat().st_size:
             by_size.setdefault(path.stat().st_size, []).append(path)
     first: dict[str, Path] = {}
     problems = []

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from asd_experiments.config import ValidateConfig
-from asd_experiments.data.manifest import LabelsError, read_labels, validate
+from asd_experiments.data import video_file
+from asd_experiments.data.manifest import LabelsError, read_labels, unreadable_videos, validate
 
 
 def write_video(path: Path, shade: int) -> None:
@@ -69,8 +70,9 @@ empty.mp4,P5,,,
 copy.mp4,P6,ASD,,64
 ../labels.csv,P7,ASD,,
 """
+    config = ValidateConfig(videos=str(videos), labels=str(labels_file(tmp_path, text)))
     with pytest.raises(LabelsError) as caught:
-        read_labels(labels_file(tmp_path, text), videos)
+        validate(config)
     message = str(caught.value)
     for expected in [
         "row 3: video 'a.mp4' stands in row 2 already",
@@ -87,6 +89,31 @@ copy.mp4,P6,ASD,,64
         assert expected in message
     assert len(caught.value.problems) == 10
     assert message.startswith("10 problems")
+
+
+def test_unreadable_videos_do_not_spoil_the_labels(tmp_path, videos):
+    (videos / "text.mp4").write_text("this is not a video")
+    (videos / "empty.mp4").write_bytes(b"")
+    (videos / "empty too.mp4").write_bytes(b"")
+    rows = [
+        f"{name},P{number},ASD"
+        for number, name in enumerate(["a.mp4", "text.mp4", "b.mp4", "empty.mp4", "empty too.mp4"])
+    ]
+    table = read_labels(labels_file(tmp_path, "\n".join(["video,patient_id,label", *rows])), videos)
+    assert len(table) == 5
+    reasons = unreadable_videos(table, videos)
+    assert list(reasons) == [3, 5, 6]
+    assert all("Invalid data found" in reason for reason in reasons.values())
+
+
+def test_headers_are_held_to_the_bounds(tmp_path, videos, monkeypatch):
+    table = read_labels(labels_file(tmp_path, GOOD), videos)
+    assert unreadable_videos(table, videos) == {}
+    monkeypatch.setattr(video_file, "LARGEST_SIDE_PX", 63)
+    assert "at most 63 pixels a side, got 64x48" in unreadable_videos(table, videos)[2]
+    monkeypatch.setattr(video_file, "LARGEST_SIDE_PX", 64)
+    monkeypatch.setattr(video_file, "MOST_SECONDS", 0.1)
+    assert "must last 0.1 s at most, got 0.12 s" in unreadable_videos(table, videos)[4]
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,35 @@ def test_failed_video_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [failure["video"] for failure in store.failures] == ["empty.mp4", "cut.mp4"]
 
 
+def test_unreadable_videos_are_named_first_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = wall(96, 160)
+    videos = {name: film(walk(96, 160, 40), scene) for name in ("walk.mp4", "text.mp4")}
+    config = write_cohort(tmp_path, videos)
+    (tmp_path / "text.mp4").write_text("this is no video")
+    outcome = preprocess(config)
+    first_line = capsys.readouterr().out.splitlines()[0]
+    assert first_line.startswith("row 3 cannot be read and is left out: Invalid data found")
+    assert list(outcome.labels["video"]) == ["walk.mp4"]
+    (failure,) = outcome.failures
+    assert failure["video"] == "text.mp4"
+    assert failure["reason"].startswith("it cannot be decoded at its start: Invalid data found")
+
+
+def test_fps_is_part_of_the_recipe(tmp_path: Path) -> None:
+    config = write_cohort(tmp_path, {"walk.mp4": film(walk(96, 160, 40), wall(96, 160))})
+    preprocess(replace(config, fps=12.5))
+    store = ClipStore(config.store)
+    assert store.recipe["fps"] == 12.5
+    assert store.videos["frame_rate_hz"].tolist() == [12.5]
+    assert store.videos["source_frames"].tolist() == [20]
+    with pytest.raises(StoreError, match=r"fps is 12\.5 there, None now"):
+        preprocess(config)
+    with pytest.raises(ValidationError, match="less than or equal to 240"):
+        replace(config, fps=241.0)
+
+
 def test_bug_is_not_mistaken_for_a_bad_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
