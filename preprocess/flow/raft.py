@@ -1,26 +1,25 @@
 """RAFT-small: optical flow by a recurrent network over all-pairs correlations."""
 
-import pickle
-import urllib.error
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from jaxtyping import Float, Float32, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.optical_flow import RAFT, Raft_Small_Weights, raft_small
+from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
 from preprocess.flow.flow import Flow
-from preprocess.method import Method, MethodError, WeightsSource
+from preprocess.method import Method
+from preprocess.network import HubNetwork
 
 _SMALLEST_SIDE = 128
 _SIDE_MULTIPLE = 8
 _PAIRS_PER_BATCH = 4
-_HUB = Raft_Small_Weights.C_T_V2
+_RAFT_SMALL = HubNetwork(
+    option="flow=raft_small",
+    name="raft_small",
+    build=lambda: raft_small(weights=None),
+    hub=Raft_Small_Weights.C_T_V2,
+)
 
 
 class RaftSmall:
@@ -33,8 +32,8 @@ class RaftSmall:
         Teed and Deng 2020, https://arxiv.org/abs/2003.12039.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self._network = _network(weights)
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
 
     @torch.inference_mode()
     def __call__(
@@ -69,78 +68,6 @@ def rescale_flow(
     return resized * (size / side)
 
 
-def load_weights(source: WeightsSource) -> bytes:
-    """Read RAFT-small's weights from a file, or download torchvision's.
-
-    Args:
-        source: Its file is a state dictionary saved by torch or as safetensors; none: torchvision's
-            own weights, from the local cache once they have been downloaded.
-
-    Returns:
-        The weights as safetensors.
-
-    Raises:
-        MethodError: If they cannot be read or downloaded, or belong to another network.
-    """
-    if source.config is not None:
-        raise MethodError("flow=raft_small has no config; leave flow_config out")
-    weights = _download() if source.file is None else _read(source.file)
-    foreign = MethodError(
-        "flow_weights does not hold the weights of raft_small; "
-        f"take the state dictionary from {_HUB.url}"
-    )
-    if not isinstance(weights, dict):
-        raise foreign
-    if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
-        raise foreign
-    try:
-        _network(weights)
-    except RuntimeError:
-        raise foreign from None
-    return safetensors.torch.save(
-        {name: tensor.detach().float().contiguous() for name, tensor in sorted(weights.items())}
-    )
-
-
-def _download() -> object:
-    try:
-        return _HUB.get_state_dict(progress=False, check_hash=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise MethodError(
-            f"the weights of raft_small cannot be downloaded ({error}); "
-            f"fetch {_HUB.url} elsewhere and pass flow_weights=FILE"
-        ) from None
-
-
-def _read(file: Path) -> object:
-    unreadable = (
-        OSError,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        ValueError,
-        pickle.UnpicklingError,
-        safetensors.SafetensorError,
-    )
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise MethodError(f"flow_weights: there is no file {file.name!r}") from None
-    except unreadable as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MethodError(
-            f"flow_weights: {file.name!r} is not a file of weights ({reason})"
-        ) from None
-
-
-def _network(weights: Mapping[str, Tensor]) -> RAFT:
-    network: RAFT = raft_small(weights=None)
-    network.load_state_dict(dict(weights), strict=True)
-    return network.eval()
-
-
 def _to_network(
     pictures: UInt8[np.ndarray, "pairs size size 3"], side: int
 ) -> Float[Tensor, "pairs 3 {side} {side}"]:
@@ -152,9 +79,9 @@ def _to_network(
 
 
 def _build(weights: bytes | None) -> RaftSmall:
-    if weights is None:
-        raise MethodError("flow=raft_small needs its weights; see load_weights")
-    return RaftSmall(safetensors.torch.load(weights))
+    return RaftSmall(_RAFT_SMALL.network(weights))
 
 
-RAFT_SMALL: Method[Flow] = Method(_build, load_weights, libraries=("torch", "torchvision"))
+RAFT_SMALL: Method[Flow] = Method(
+    _build, _RAFT_SMALL.load_weights, libraries=("torch", "torchvision")
+)
