@@ -122,7 +122,8 @@ class PreprocessConfig:
     detectron2, torchvision: Mask R-CNN; onnx: YOLOX from a file, which finds no masks."""
 
     people_weights: Annotated[str | None, Unset] = None
-    """File with the person finder's weights; when not given, the finder's own are downloaded."""
+    """File with the person finder's weights, which onnx needs; when not given, the finder's own
+    are downloaded."""
 
     people_config: Annotated[str | None, Unset] = None
     """Configuration of detectron2: a name in its model zoo, or a file. Not given:

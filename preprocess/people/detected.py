@@ -45,7 +45,7 @@ class Detector(Protocol):
         """Factor by which it enlarges or shrinks pictures of a size for its network."""
 
     def __call__(self, pictures: UInt8[np.ndarray, "picture height width 3"]) -> list[list[Body]]:
-        """People in every picture; those of less than `LEAST_SCORE` do not count.
+        """People in every picture; unsure ones and boxes without area do not count.
 
         A silhouette is small, whatever the picture: at most about 128 rows.
         """
@@ -165,8 +165,12 @@ def _bodies(video: Video, detector: Detector) -> Iterator[list[Body]]:
             yield [
                 body._replace(box=body.box * np.float32(shrink))
                 for body in seen
-                if body.score >= LEAST_SCORE
+                if body.score >= LEAST_SCORE and _is_area(body.box)
             ]
+
+
+def _is_area(box: Float32[np.ndarray, " 4"]) -> bool:
+    return bool((box[2:] - box[:2] >= 1).all())
 
 
 def _shrink_for(video: Video, detector: Detector) -> int:

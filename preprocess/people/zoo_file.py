@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy._core import multiarray
+from numpy._core import multiarray, numeric
 
 from preprocess.network import not_weights
 from preprocess.weights import read_file
@@ -17,9 +17,13 @@ _ADMITTED: dict[tuple[str, str], object] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     **{
-        (f"{package}.multiarray", name): getattr(multiarray, name)
+        (f"{package}.{module.__name__.split('.')[-1]}", name): getattr(module, name)
         for package in ("numpy.core", "numpy._core")
-        for name in ("_reconstruct", "scalar")
+        for module, name in (
+            (multiarray, "_reconstruct"),
+            (multiarray, "scalar"),
+            (numeric, "_frombuffer"),
+        )
     },
 }
 _BROKEN = (

@@ -142,14 +142,17 @@ def test_no_silhouettes_are_said_to_be_missing(tmp_path: Path) -> None:
         person.masks(0, blank(1, 32), np.array([[0, 0, 90, 90]], np.float32))
 
 
-def test_unsure_bodies_are_nobody(tmp_path: Path) -> None:
-    class Unsure(DarkBodies):
+@pytest.mark.parametrize(
+    "change", [{"score": 0.49}, {"box": np.array([0, 120, 200, 120], np.float32)}]
+)
+def test_unsure_bodies_and_lines_are_nobody(tmp_path: Path, change: dict[str, object]) -> None:
+    class Changed(DarkBodies):
         def _bodies(self, picture: np.ndarray) -> list[Body]:
-            return [body._replace(score=0.49) for body in super()._bodies(picture)]
+            return [body._replace(**change) for body in super()._bodies(picture)]
 
     write_walk(tmp_path / "a.mp4", 120, 200)
     with pytest.raises(PersonNotFoundError, match="no person found"):
-        find_detected_person(probe(tmp_path / "a.mp4"), Unsure(120))
+        find_detected_person(probe(tmp_path / "a.mp4"), Changed(120))
 
 
 def test_nobody_is_refused(tmp_path: Path) -> None:
