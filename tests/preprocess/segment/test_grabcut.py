@@ -28,6 +28,13 @@ def test_a_box_that_leaves_nothing_to_tell_apart_is_the_mask(reach: slice, share
     assert segment_crops(crop, [(reach, reach)]).mean() == share
 
 
+def test_a_body_in_the_colours_of_its_surroundings_is_its_trunk_at_least() -> None:
+    crop = np.full((1, 40, 40, 3), 90, np.uint8)
+    mask = segment_crops(crop, [(slice(4, 36), slice(12, 28))])[0]
+    assert mask[14:20, 19:21].all()
+    assert not mask[:, :12].any() and not mask[:4].any()
+
+
 @pytest.mark.slow
 def test_simulated_walkers_are_segmented(walkers: Path) -> None:
     overlaps = []
