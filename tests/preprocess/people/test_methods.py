@@ -1,6 +1,7 @@
 """What every person finder must keep to, whatever it stands on."""
 
 import sys
+import tomllib
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
@@ -143,3 +144,6 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
         method.load_weights(WeightsSource())
     with pytest.raises(MethodError, match=f"people=detectron2 needs detectron2 .*: {remedy}"):
         method.build(b"weights")
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "asd_experiments"
+    assert "detectron2" in project["optional-dependencies"]
