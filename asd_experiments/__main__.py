@@ -71,7 +71,7 @@ def check(settings: type, given: dict[str, str], unknown: list[str]) -> Any:
     try:
         result = settings(**given)
     except ValidationError as error:
-        problems += [_problem(e["loc"][0], e["msg"], given) for e in error.errors()]
+        problems += [_problem(e["loc"], e["msg"], given) for e in error.errors()]
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         lines = [f"{count} with the parameters:", *(f"  {problem}" for problem in problems)]
@@ -79,11 +79,12 @@ def check(settings: type, given: dict[str, str], unknown: list[str]) -> Any:
     return result
 
 
-def _problem(name: int | str, message: str, given: dict[str, str]) -> str:
-    if name not in given:
-        return f"{name}: must be given"
+def _problem(place: tuple[int | str, ...], message: str, given: dict[str, str]) -> str:
     rule = message.removeprefix("Value error, ").removeprefix("Input ")
-    return f"{name}: {rule}, got {given[str(name)]!r}"
+    if not place:  # a rule about several parameters names them itself
+        return rule
+    name = str(place[0])
+    return f"{name}: {rule}, got {given[name]!r}" if name in given else f"{name}: must be given"
 
 
 def _unknown_option(word: str, names: list[str]) -> str:

@@ -2,15 +2,23 @@
 
 import os
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 BackboneName = Literal["c3d", "r2plus1d", "slowfast", "slow"]
 FusionName = Literal["appearance_only", "motion_only", "late_average", "feature_concat"]
-PersonFinderName = Literal["motion"]
-SegmenterName = Literal["background"]
+PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
+SegmenterName = Literal["background", "grabcut", "torchvision"]
 FlowName = Literal["dis", "raft_small", "raft_large"]
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -85,7 +93,16 @@ class SimulateConfig:
     """Also write the true masks, boxes and optical flow beside each video (large)."""
 
 
-_PLACES = {"videos", "labels", "store", "people_weights", "segment_weights", "flow_weights"}
+_PLACES = {
+    "videos",
+    "labels",
+    "store",
+    "people_weights",
+    "people_config",
+    "segment_weights",
+    "flow_weights",
+}
+FINDERS_WITHOUT_MASKS: frozenset[PersonFinderName] = frozenset({"onnx"})
 
 
 @dataclass(frozen=True, config=_SETTINGS)
@@ -102,13 +119,21 @@ class PreprocessConfig:
     """Clip store to write: a folder or any fsspec URL. An existing one is continued."""
 
     people: PersonFinderName = "motion"
-    """How the person is found. motion: background model for a camera that stands still."""
+    """How the person is found. motion: background model for a camera that stands still;
+    detectron2, torchvision: Mask R-CNN; onnx: YOLOX from a file, which finds no masks."""
 
     people_weights: Annotated[str | None, Unset] = None
-    """File with the person finder's weights; when not given, the finder's own are downloaded."""
+    """File with the person finder's weights, which onnx needs; when not given, the finder's own
+    are downloaded."""
+
+    people_config: Annotated[str | None, Unset] = None
+    """Configuration of detectron2: a name in its model zoo, or a file. Not given:
+    COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml."""
 
     segment: Annotated[SegmenterName | None, Unset] = None
-    """How the body is told from its surroundings. Not given: by the person finder itself."""
+    """How the body is told from its surroundings. Not given: by the person finder itself;
+    background: what differs from an empty scene; grabcut: colours inside and outside the box;
+    torchvision: LR-ASPP MobileNetV3 network."""
 
     segment_weights: Annotated[str | None, Unset] = None
     """File with the segmenter's weights; when not given, the segmenter's own are downloaded."""
@@ -130,6 +155,15 @@ class PreprocessConfig:
 
     smoothing_seconds: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Width of the window over which the crop's path is smoothed, seconds."""
+
+    @model_validator(mode="after")
+    def _body_is_segmented(self) -> "PreprocessConfig":
+        if self.segment is None and self.people in FINDERS_WITHOUT_MASKS:
+            *others, last = get_args(SegmenterName)
+            raise ValueError(
+                f"people={self.people} finds no masks; choose segment={', '.join(others)} or {last}"
+            )
+        return self
 
     @property
     def recipe(self) -> dict[str, object]:

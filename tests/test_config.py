@@ -54,10 +54,21 @@ def test_the_help_names_the_defaults_that_trials_have():
 
 def test_the_recipe_is_what_changes_the_result():
     first = PreprocessConfig(videos="a", labels="b", store="c")
-    second = PreprocessConfig(videos="x", labels="y", store="z", flow_weights="w")
+    second = PreprocessConfig(
+        videos="x", labels="y", store="z", flow_weights="w", people_weights="p", people_config="c"
+    )
     assert first.recipe == second.recipe
     for change in ({"size": 64}, {"margin": 0.2}, {"smoothing_seconds": 2}, {"flow": "raft_small"}):
         assert replace(first, **change).recipe != first.recipe
+
+
+def test_a_finder_without_masks_needs_a_segmenter():
+    with pytest.raises(
+        ValidationError,
+        match="people=onnx finds no masks; choose segment=background, grabcut or torchvision",
+    ):
+        PreprocessConfig(videos="a", labels="b", people="onnx")
+    assert PreprocessConfig(videos="a", labels="b", people="onnx", segment="grabcut").recipe
 
 
 @pytest.mark.parametrize(("value", "text"), [(True, "true"), (None, ""), (3e-4, "0.0003")])

@@ -42,8 +42,17 @@ def test_what_the_user_can_mend_comes_without_a_traceback(capsys, tmp_path):
     assert "none.csv' does not exist" in text and "Traceback" not in text
 
 
+def test_a_rule_about_several_parameters_names_them(capsys):
+    text = message(capsys, "preprocess", "--videos", "v", "--labels", "l", "--people", "onnx")
+    assert text == (
+        "1 problem with the parameters:\n"
+        "  people=onnx finds no masks; choose segment=background, grabcut or torchvision"
+    )
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_help_describes_every_option(command, capsys):
+def test_help_describes_every_option(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # lines are broken at hyphens as well
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
     text = " ".join(capsys.readouterr().out.split())

@@ -1,22 +1,11 @@
 """RAFT: optical flow by a recurrent network over all-pairs correlations."""
 
-import pickle
-import urllib.error
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from jaxtyping import Float, Float32, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import WeightsEnum
 from torchvision.models.optical_flow import (
-    RAFT,
     Raft_Large_Weights,
     Raft_Small_Weights,
     raft_large,
@@ -24,29 +13,24 @@ from torchvision.models.optical_flow import (
 )
 
 from preprocess.flow.flow import Flow
-from preprocess.method import Method, MethodError, WeightsSource
+from preprocess.method import Method
+from preprocess.network import HubNetwork, best_device
 
 _SMALLEST_SIDE = 128
 _SIDE_MULTIPLE = 8
 _PAIRS_PER_BATCH = {"cpu": 4, "cuda": 32}
-
-
-@dataclass(frozen=True)
-class Network:
-    """One of torchvision's RAFT networks: all in which they differ."""
-
-    name: str
-    """As the option `flow` says it."""
-
-    build: Callable[..., RAFT]
-    """Make the network, without weights."""
-
-    hub: WeightsEnum
-    """torchvision's own weights."""
-
-
-SMALL = Network("raft_small", raft_small, Raft_Small_Weights.C_T_V2)
-LARGE = Network("raft_large", raft_large, Raft_Large_Weights.C_T_SKHT_V2)
+_SMALL = HubNetwork(
+    option="flow=raft_small",
+    name="raft_small",
+    build=lambda: raft_small(weights=None),
+    hub=Raft_Small_Weights.C_T_V2,
+)
+_LARGE = HubNetwork(
+    option="flow=raft_large",
+    name="raft_large",
+    build=lambda: raft_large(weights=None),
+    hub=Raft_Large_Weights.C_T_SKHT_V2,
+)
 
 
 class Raft:
@@ -59,9 +43,9 @@ class Raft:
         Teed and Deng 2020, https://arxiv.org/abs/2003.12039.
     """
 
-    def __init__(self, kind: Network, weights: Mapping[str, Tensor]) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = _network(kind, weights).to(self._device)
+    def __init__(self, network: nn.Module) -> None:
+        self._device = best_device()
+        self._network = network.to(self._device)
 
     @torch.inference_mode()
     def __call__(
@@ -98,79 +82,6 @@ def rescale_flow(
     return resized * (size / side)
 
 
-def load_weights(kind: Network, source: WeightsSource) -> bytes:
-    """Read a RAFT network's weights from a file, or download torchvision's.
-
-    Args:
-        kind: Which network.
-        source: Its file is a state dictionary saved by torch or as safetensors; none: torchvision's
-            own weights, from the local cache once they have been downloaded.
-
-    Returns:
-        The weights as safetensors.
-
-    Raises:
-        MethodError: If they cannot be read or downloaded, or belong to another network.
-    """
-    if source.config is not None:
-        raise MethodError(f"flow={kind.name} has no config; leave flow_config out")
-    weights = _download(kind) if source.file is None else _read(source.file)
-    foreign = MethodError(
-        f"flow_weights does not hold the weights of {kind.name}; "
-        f"take the state dictionary from {kind.hub.url}"
-    )
-    if not isinstance(weights, dict):
-        raise foreign
-    if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
-        raise foreign
-    try:
-        _network(kind, weights)
-    except RuntimeError:
-        raise foreign from None
-    return safetensors.torch.save(
-        {name: tensor.detach().float().contiguous() for name, tensor in sorted(weights.items())}
-    )
-
-
-def _download(kind: Network) -> object:
-    try:
-        return kind.hub.get_state_dict(progress=False, check_hash=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise MethodError(
-            f"the weights of {kind.name} cannot be downloaded ({error}); "
-            f"fetch {kind.hub.url} elsewhere and pass flow_weights=FILE"
-        ) from None
-
-
-def _read(file: Path) -> object:
-    unreadable = (
-        OSError,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        ValueError,
-        pickle.UnpicklingError,
-        safetensors.SafetensorError,
-    )
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise MethodError(f"flow_weights: there is no file {file.name!r}") from None
-    except unreadable as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MethodError(
-            f"flow_weights: {file.name!r} is not a file of weights ({reason})"
-        ) from None
-
-
-def _network(kind: Network, weights: Mapping[str, Tensor]) -> RAFT:
-    network = kind.build(weights=None)
-    network.load_state_dict(dict(weights), strict=True)
-    return network.eval()
-
-
 def _to_network(
     pictures: UInt8[np.ndarray, "pairs size size 3"], side: int
 ) -> Float[Tensor, "pairs 3 {side} {side}"]:
@@ -181,14 +92,12 @@ def _to_network(
     return functional.interpolate(batch, size=(side, side), mode="bilinear")
 
 
-def _method(kind: Network) -> Method[Flow]:
+def _method(network: HubNetwork) -> Method[Flow]:
     def build(weights: bytes | None) -> Raft:
-        if weights is None:
-            raise MethodError(f"flow={kind.name} needs its weights; see load_weights")
-        return Raft(kind, safetensors.torch.load(weights))
+        return Raft(network.network(weights))
 
-    return Method(build, partial(load_weights, kind), libraries=("torch", "torchvision"))
+    return Method(build, network.load_weights, libraries=("torch", "torchvision"))
 
 
-RAFT_SMALL = _method(SMALL)
-RAFT_LARGE = _method(LARGE)
+RAFT_SMALL = _method(_SMALL)
+RAFT_LARGE = _method(_LARGE)

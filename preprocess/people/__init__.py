@@ -8,6 +8,9 @@ from preprocess.people.finder import PersonFinder
 
 PERSON_FINDERS: dict[PersonFinderName, str] = {
     "motion": "preprocess.people.motion:MOTION",
+    "detectron2": "preprocess.people.detectron2:DETECTRON2",
+    "torchvision": "preprocess.people.torchvision:TORCHVISION",
+    "onnx": "preprocess.people.onnx:ONNX",
 }
 
 

@@ -11,6 +11,8 @@ from preprocess.segment.segmenter import Segmenter
 
 SEGMENTERS: dict[SegmenterName, str] = {
     "background": "preprocess.segment.background:BACKGROUND",
+    "grabcut": "preprocess.segment.grabcut:GRABCUT",
+    "torchvision": "preprocess.segment.torchvision:TORCHVISION",
 }
 
 

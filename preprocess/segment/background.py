@@ -10,6 +10,7 @@ from preprocess.decode import Video
 from preprocess.method import Method, MethodError, no_weights
 from preprocess.people.track import Track
 from preprocess.scene import Light, Scene, learn_scene, main_parts
+from preprocess.segment.reach import reach_of
 from preprocess.segment.segmenter import Segmenter
 
 _BOX_ROOM = 0.12  # of the body's height, between the track's box and where its mask may reach
@@ -39,7 +40,7 @@ class BackgroundPerson:
             box, number = self.track.boxes[place], int(self.track.frames[place])
             scene = self._scene.cut(in_scene[place - start], len(crop), oversampling)
             silhouette = scene.silhouette(crop, self._lights[number])
-            inside = _box_in_crop(box, window, len(crop), self._picture)
+            inside = reach_of(box, window, len(crop), self._picture, _BOX_ROOM)
             masks[place - start][inside] = main_parts(silhouette[inside])
         return masks
 
@@ -49,22 +50,6 @@ def segment_by_background(video: Video, track: Track) -> BackgroundPerson:
     scene = learn_scene(video)
     lights = [scene.light(picture) for picture in video.pictures(video.shrink)]
     return BackgroundPerson(video, track, scene, lights)
-
-
-def _box_in_crop(
-    box: Float32[np.ndarray, " 4"],
-    window: Float32[np.ndarray, " 4"],
-    size: int,
-    picture: tuple[int, int],
-) -> tuple[slice, slice]:
-    """Rows and columns of a crop that the body may cover; none of them beyond the picture."""
-    room = _BOX_ROOM * (box[3] - box[1])
-    scale = size / (window[2] - window[0])
-    low = np.maximum(box[:2] - room, 0)
-    high = np.minimum(box[2:] + room, picture[::-1])
-    start = np.clip(np.rint((low - window[:2]) * scale), 0, size).astype(int)
-    stop = np.clip(np.rint((high - window[:2]) * scale), 0, size).astype(int)
-    return slice(start[1], stop[1]), slice(start[0], stop[0])
 
 
 def _build(weights: bytes | None) -> Segmenter:
