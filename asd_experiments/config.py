@@ -84,7 +84,10 @@ class SimulateConfig:
     """Also write the true masks, boxes and optical flow beside each video (large)."""
 
 
-_PLACES = {"videos", "labels", "store", "people_weights", "segment_weights", "flow_weights"}
+_PLACES = {
+    *("videos", "labels", "store", "people_weights", "segment_weights", "flow_weights"),
+    *("workers", "ray_address"),
+}
 
 
 @dataclass(frozen=True, config=_SETTINGS)
@@ -126,6 +129,14 @@ class PreprocessConfig:
 
     smoothing_seconds: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Width of the window over which the crop's path is smoothed, seconds."""
+
+    workers: Annotated[PositiveInt | None, Unset] = None
+    """Videos worked on at a time, each in a process of its own. Not given: one per core that this
+    process may use (one if a GPU does the work); on a Ray cluster, as many as it has room for."""
+
+    ray_address: Annotated[str | None, Unset] = None
+    """Ray cluster to spread the videos over: host:port, or auto for the one that this machine
+    belongs to. Not given: this machine alone."""
 
     @property
     def recipe(self) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """What happens to one video on its way into a clip store."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -48,6 +49,7 @@ class Preprocessor:
         self.weights = dict(weights or {})
         methods = _methods(self._config)
         self._libraries = sorted({name for m in methods.values() for name in m.libraries})
+        self.on_gpu = any(method.on_gpu for method in methods.values())
         people, flow = person_finder_method(self._config.people), flow_method(self._config.flow)
         self._find_person = people.build(self.weights.get("people"))
         self._flow = flow.build(self.weights.get("flow"))
@@ -59,31 +61,44 @@ class Preprocessor:
     @property
     def backends(self) -> dict[str, str]:
         """Name and version of everything that computes what is stored."""
-        libraries = {"av", "opencv-python-headless", *self._libraries}
-        versions = {name: version(name) for name in sorted(libraries)}
-        return {"asd_experiments": asd_experiments.__version__, **versions}
+        return {"asd_experiments": asd_experiments.__version__, **self.libraries}
 
-    def store_video(self, video: Path, writer: StoreWriter) -> VideoFacts:
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Name and version of every distribution among the `backends` but this project's."""
+        names = {"av", "opencv-python-headless", *self._libraries}
+        return {name: version(name) for name in sorted(names)}
+
+    def store_video(
+        self, video: Path, writer: StoreWriter, *, source_sha256: str | None = None
+    ) -> VideoFacts:
         """Find the person, cut, segment, compute flow, and write it all into a store.
 
         The video is never held in memory.
 
+        Args:
+            video: The file.
+            writer: The store.
+            source_sha256: SHA-256 of the file, where it is known already.
+
         Raises:
             VideoError: If the video cannot be decoded or shows nobody.
         """
-        with _one_opencv_thread():
+        with _one_thread():
             source = probe(video, least_height=round(_KEPT_SIDES * self._config.size))
             person = self._find_person(source)
             if self._segment is not None:
                 person = self._segment(source, person.track)
-            facts = _facts(file_sha256(video), source, person.track)
+            facts = _facts(source_sha256 or file_sha256(video), source, person.track)
             writer.write(facts, person.track.presence, self._frames(source, person))
         return facts
 
-    def failure(self, video: Path, writer: StoreWriter) -> str | None:
+    def failure(
+        self, video: Path, writer: StoreWriter, *, source_sha256: str | None = None
+    ) -> str | None:
         """Store one video; say why it could not be. A bug in the program is no such reason."""
         try:
-            self.store_video(video, writer)
+            self.store_video(video, writer, source_sha256=source_sha256)
         except VideoError as error:
             return str(error)
         except cv2.error as error:
@@ -215,11 +230,18 @@ def _config_of(recipe: Mapping[str, object]) -> PreprocessConfig:
 
 
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """DIS splits a picture by the number of threads: its result must not depend on the machine."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
+def _one_thread() -> Iterator[None]:
+    """Keep OpenCV and PyTorch to one thread: what is computed must not depend on the machine.
+
+    DIS splits a picture, and a network its sums, by the number of threads.
+    """
+    threads = [(cv2.getNumThreads(), cv2.setNumThreads)]
+    if torch := sys.modules.get("torch"):  # in use only if a method needs it
+        threads.append((torch.get_num_threads(), torch.set_num_threads))
+    for _, set_number in threads:
+        set_number(1)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        for number, set_number in threads:
+            set_number(number)

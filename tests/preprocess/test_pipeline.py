@@ -27,7 +27,11 @@ SIZE = 64
 def config(walkers: Path, tmp_path_factory: pytest.TempPathFactory) -> PreprocessConfig:
     store = tmp_path_factory.mktemp("pipeline") / "store.zarr"
     return PreprocessConfig(
-        videos=str(walkers), labels=str(walkers / "labels.csv"), store=str(store), size=SIZE
+        videos=str(walkers),
+        labels=str(walkers / "labels.csv"),
+        store=str(store),
+        size=SIZE,
+        workers=1,
     )
 
 
@@ -69,6 +73,7 @@ def write_cohort(folder: Path, videos: dict[str, Iterable[np.ndarray]]) -> Prepr
         labels=str(folder / "labels.csv"),
         store=str(folder / "store.zarr"),
         size=SIZE,
+        workers=1,
     )
 
 

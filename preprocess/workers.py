@@ -1,0 +1,82 @@
+"""The videos of a cohort spread over processes of this machine."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from threading import Thread
+
+from pebble import ProcessExpired, ProcessPool
+
+from asd_experiments.errors import InputError
+from preprocess.dispatch import dispatch
+from preprocess.worker import Plan, Result, Worker
+
+_ATTEMPTS = 2
+
+
+class WorkersError(InputError):
+    """Worker processes cannot be used on this machine."""
+
+
+def in_processes(plan: Plan, videos: Sequence[str], *, num_workers: int) -> Iterator[Result]:
+    """Store videos in several processes at once; results come as they finish.
+
+    A process that dies costs its video in flight, which is tried once more. However this ends, no
+    process is left, and what is stored stays.
+
+    Raises:
+        WorkersError: If processes die before they take a video.
+    """
+    # A forked process would inherit locks of this one's threads, and zarr has threads.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPool(num_workers, initializer=_prepare, initargs=[plan], context=context)
+
+    def submit(video: str) -> "Future[Result]":
+        return pool.schedule(_work, args=[video])
+
+    try:
+        yield from dispatch(
+            videos,
+            submit,
+            in_flight=2 * num_workers,
+            attempts=_ATTEMPTS,
+            deaths=(ProcessExpired,),
+        )
+    except BrokenProcessPool as error:
+        raise WorkersError(
+            "worker processes die before they begin; see above, or take workers=1"
+        ) from error
+    finally:
+        pool.stop()
+        pool.join()
+
+
+_plan: Plan
+_worker: Worker | None = None
+
+
+def _prepare(plan: Plan) -> None:
+    """Begin as a worker process: die at once when told to, and with the process that began it."""
+    global _plan
+    _plan = plan
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _work(video: str) -> Result:
+    """Store one video; what that takes is built with the first one, so a failure has a video."""
+    global _worker
+    if _worker is None:
+        _worker = _plan.worker()
+    return _worker(video)
