@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,12 +46,15 @@ _DEATHS = (
 )
 
 
+_INSTALL = "install there what requirements.lock pins"
+
+
 class ClusterError(InputError):
     """A Ray cluster cannot do the work; the message names the node and the remedy."""
 
 
 @dataclass(frozen=True)
-class _Errand:
+class Errand:
     """What the nodes need to know; it travels once to each of them."""
 
     plan: Plan
@@ -83,7 +86,7 @@ def on_cluster(
     shared = replace(plan, videos=plan.videos.resolve(), store=_absolute(plan.store))
     with _connected(address), _marked(shared.store) as mark:
         libraries = {**plan.libraries, "numpy": version("numpy"), "zarr": version("zarr")}
-        errand = ray.put(_Errand(shared, videos, mark, libraries))
+        errand = ray.put(Errand(shared, videos, mark, libraries))
         _probe_nodes(errand)
         resources = ray.cluster_resources()
         share = _GPU_SHARE if on_gpu and resources.get("GPU") else 0
@@ -151,7 +154,7 @@ def _marked(store: str) -> Iterator[str]:
         del root[mark]
 
 
-def _probe_nodes(errand: "ray.ObjectRef[_Errand]") -> None:
+def _probe_nodes(errand: "ray.ObjectRef[Errand]") -> None:
     """Check before any work that every node can do it."""
     nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU", 0) >= 1]
     if not nodes:
@@ -159,7 +162,7 @@ def _probe_nodes(errand: "ray.ObjectRef[_Errand]") -> None:
     probes = {}
     for node in nodes:
         place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(_obstacle).options(num_cpus=0, scheduling_strategy=place)
+        task = ray.remote(obstacle).options(num_cpus=0, scheduling_strategy=place)
         probes[f"node {node['NodeName']}"] = task.remote(errand)
     found = [f"{name}: {reason}" for name, ref in probes.items() if (reason := _answer(ref))]
     if found:
@@ -168,23 +171,22 @@ def _probe_nodes(errand: "ray.ObjectRef[_Errand]") -> None:
 
 def _answer(probe: "ray.ObjectRef[str | None]") -> str | None:
     """What a probe says; where it could not even begin, why."""
-    remedy = "install there what requirements.lock pins"
     try:
         return ray.get(probe, timeout=_PROBE_SECONDS)
     except GetTimeoutError:
         return f"it does not answer within {_PROBE_SECONDS} s; restart it or take it away"
     except RayTaskError as error:
-        return f"{type(error.cause).__name__}: {error.cause}; {remedy}"
+        return f"{type(error.cause).__name__}: {error.cause}; {_INSTALL}"
     except RayError as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[-1]}; {remedy}"
+        return f"{type(error).__name__}: {str(error).splitlines()[-1]}; {_INSTALL}"
 
 
-def _obstacle(errand: _Errand) -> str | None:
+def obstacle(errand: Errand) -> str | None:
     """Why this node cannot do the work; None if it can."""
-    known = errand.libraries.items()
-    if other := [f"{name} {version(name)}, not {v}" for name, v in known if version(name) != v]:
-        return f"it has {'; '.join(other)}; install there what requirements.lock pins"
-    if not all((errand.plan.videos / video).is_file() for video in errand.videos):
+    for name, wanted in errand.libraries.items():
+        if (found := _version(name)) != wanted:
+            return f"it has {found or 'no'} {name}, not {wanted}; {_INSTALL}"
+    if not all((errand.plan.videos / video).exists() for video in errand.videos):
         return "it does not see all videos; put them on a disk that all nodes share"
     try:
         seen = errand.mark in zarr.open_group(errand.plan.store, mode="r")
@@ -196,18 +198,25 @@ def _obstacle(errand: _Errand) -> str | None:
 
 
 @cache
-def _worker(errand: "ray.ObjectRef[_Errand]") -> Worker:
+def _worker(errand: "ray.ObjectRef[Errand]") -> Worker:
     """Worker of this process, built with its first video; its node may have joined just now."""
     content = ray.get(errand)
-    if reason := _obstacle(content):
+    if reason := obstacle(content):
         node = ray.get_runtime_context().get_node_id()
         raise ClusterError(f"node {node}: {reason}")
     return content.plan.worker()
 
 
-def _work(errand: "list[ray.ObjectRef[_Errand]]", video: str) -> Result:
+def _work(errand: "list[ray.ObjectRef[Errand]]", video: str) -> Result:
     """Store one video; the errand comes in a list, or Ray would unpack it for every video."""
     return _worker(errand[0])(video)
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _absolute(store: str) -> str:

@@ -1,7 +1,5 @@
 """Labelled videos to a clip store."""
 
-import os
-import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from asd_experiments.data.store import StoreWriter
 from asd_experiments.progress import progress_bar
 from preprocess.pipeline import Preprocessor, load_weights
 from preprocess.worker import Plan, Result, Worker
-from preprocess.workers import in_processes
+from preprocess.workers import in_processes, num_workers
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def _results(
         preprocessor.weights,
         preprocessor.libraries,
     )
-    num_workers = _num_workers(config.workers, len(names), on_gpu=preprocessor.on_gpu)
+    processes = num_workers(config.workers, len(names), on_gpu=preprocessor.on_gpu)
     if config.ray_address is not None:
         from preprocess.cluster import on_cluster
 
@@ -97,19 +95,10 @@ def _results(
             most_at_a_time=config.workers,
             on_gpu=preprocessor.on_gpu,
         )
-    elif num_workers > 1:
-        yield from in_processes(plan, names, num_workers=num_workers)
+    elif processes > 1:
+        yield from in_processes(plan, names, processes=processes)
     else:
         yield from map(Worker(videos, preprocessor, writer), names)
-
-
-def _num_workers(wanted: int | None, num_videos: int, *, on_gpu: bool) -> int:
-    """Processes to work with: never more than videos."""
-    if wanted is None:
-        torch = sys.modules.get("torch")  # imported by a method that may compute on a GPU
-        alone = on_gpu and torch is not None and torch.cuda.is_available()
-        wanted = 1 if alone else len(os.sched_getaffinity(0))
-    return min(wanted, num_videos)
 
 
 def _gathered(results: Iterator[Result], labels: pd.DataFrame) -> Outcome:

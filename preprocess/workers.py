@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -22,7 +23,7 @@ class WorkersError(InputError):
     """Worker processes cannot be used on this machine."""
 
 
-def in_processes(plan: Plan, videos: Sequence[str], *, num_workers: int) -> Iterator[Result]:
+def in_processes(plan: Plan, videos: Sequence[str], *, processes: int) -> Iterator[Result]:
     """Store videos in several processes at once; results come as they finish.
 
     A process that dies costs its video in flight, which is tried once more. However this ends, no
@@ -33,7 +34,7 @@ def in_processes(plan: Plan, videos: Sequence[str], *, num_workers: int) -> Iter
     """
     # A forked process would inherit locks of this one's threads, and zarr has threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(num_workers, initializer=_prepare, initargs=[plan], context=context)
+    pool = ProcessPool(processes, initializer=_prepare, initargs=[plan], context=context)
 
     def submit(video: str) -> "Future[Result]":
         return pool.schedule(_work, args=[video])
@@ -42,7 +43,7 @@ def in_processes(plan: Plan, videos: Sequence[str], *, num_workers: int) -> Iter
         yield from dispatch(
             videos,
             submit,
-            in_flight=2 * num_workers,
+            in_flight=2 * processes,
             attempts=_ATTEMPTS,
             deaths=(ProcessExpired,),
         )
@@ -55,6 +56,22 @@ def in_processes(plan: Plan, videos: Sequence[str], *, num_workers: int) -> Iter
         pool.join()
 
 
+def num_workers(wanted: int | None, num_videos: int, *, on_gpu: bool) -> int:
+    """Processes to work with: never more than videos.
+
+    Args:
+        wanted: As many as a user asks for. None: one per core that this process may use; one
+            altogether if a GPU does the work.
+        num_videos: Videos to work on.
+        on_gpu: Whether a method computes on a GPU where there is one.
+    """
+    if wanted is None:
+        torch = sys.modules.get("torch")  # imported by every method that can use a GPU
+        alone = on_gpu and torch is not None and torch.cuda.is_available()
+        wanted = 1 if alone else len(os.sched_getaffinity(0))
+    return min(wanted, num_videos)
+
+
 _plan: Plan
 _worker: Worker | None = None
 
@@ -63,6 +80,8 @@ def _prepare(plan: Plan) -> None:
     """Begin as a worker process: die at once when told to, and with the process that began it."""
     global _plan
     _plan = plan
+    # Blosc makes a lock, which would outlive a process that is killed; a lock for forks does not.
+    multiprocessing.set_start_method("fork", force=True)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_die_with_parent, daemon=True).start()
 

@@ -1,6 +1,6 @@
 import itertools
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,8 @@ from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video
 from preprocess.cohort import preprocess, run
 from preprocess.method import Method, MethodError, no_weights
 from preprocess.pipeline import Preprocessor
-from tests.preprocess.films import ellipse, film, walk, wall, write_video
+from tests.preprocess.films import SIZE, ellipse, film, walk, wall, write_cohort, write_video
 from tests.preprocess.truth import flow_in_crops, in_crop, read_truth
-
-SIZE = 64
 
 
 @pytest.fixture(scope="session")
@@ -60,21 +58,6 @@ def store_one(video: Path, recipe: dict[str, object]) -> tuple[ClipStore, VideoF
 
 def source_frames(stretches: list[list[int]]) -> np.ndarray:
     return np.concatenate([np.arange(first, first + length) for first, length in stretches])
-
-
-def write_cohort(folder: Path, videos: dict[str, Iterable[np.ndarray]]) -> PreprocessConfig:
-    rows = []
-    for name, pictures in videos.items():
-        write_video(folder / name, pictures)
-        rows.append({"video": name, "patient_id": name, "label": "ASD"})
-    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
-    return PreprocessConfig(
-        videos=str(folder),
-        labels=str(folder / "labels.csv"),
-        store=str(folder / "store.zarr"),
-        size=SIZE,
-        workers=1,
-    )
 
 
 def test_command_stores_every_video(stored: ClipStore, config: PreprocessConfig) -> None:
