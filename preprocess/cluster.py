@@ -37,6 +37,7 @@ _ATTEMPTS = 4  # nodes come and go: more than on one machine
 _KNOCK_SECONDS = 10
 _PROBE_SECONDS = 120
 _GPU_SHARE = 0.25  # of one GPU that a video takes
+_INSTALL = "install there what requirements.lock pins"
 _DEATHS = (
     WorkerCrashedError,
     NodeDiedError,
@@ -44,9 +45,6 @@ _DEATHS = (
     OutOfMemoryError,
     ObjectLostError,
 )
-
-
-_INSTALL = "install there what requirements.lock pins"
 
 
 class ClusterError(InputError):
@@ -90,7 +88,7 @@ def on_cluster(
         _probe_nodes(errand)
         resources = ray.cluster_resources()
         share = _GPU_SHARE if on_gpu and resources.get("GPU") else 0
-        # Ray's own retries would try a video that never fits into memory for ever.
+        # With retries of its own, Ray tries for ever a video that never fits into memory.
         task = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(_work)
 
         def submit(video: str) -> "Future[Result]":

@@ -143,6 +143,23 @@ def test_the_cluster_gives_what_one_process_gives_whoever_dies(
     assert sorted(zarr.open_group(shared.store)) == ["videos"]
 
 
+@pytest.mark.slow
+def test_a_worker_that_joins_later_is_checked_as_well(
+    cluster: Cluster, config: PreprocessConfig, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / NAMES[0])
+    last = tmp_path / NAMES[-1]
+
+    def lose_sight() -> None:
+        gate.wait()
+        last.rename(tmp_path / "gone.mp4")
+        gate.kill_reader()
+
+    in_background(lose_sight)
+    with pytest.raises(ClusterError, match=r"^node .*: it does not see all videos"):
+        spread(plan_of(config), cluster)
+
+
 class StoppedError(Exception):
     """Raised by a signal handler, as `tracking` does it."""
 
