@@ -94,13 +94,9 @@ class SimulateConfig:
 
 
 _PLACES = {
-    "videos",
-    "labels",
-    "store",
-    "people_weights",
-    "people_config",
-    "segment_weights",
-    "flow_weights",
+    *("videos", "labels", "store"),
+    *("people_weights", "people_config", "segment_weights", "flow_weights"),
+    *("workers", "ray_address"),
 }
 FINDERS_WITHOUT_MASKS: frozenset[PersonFinderName] = frozenset({"onnx"})
 
@@ -155,6 +151,14 @@ class PreprocessConfig:
 
     smoothing_seconds: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Width of the window over which the crop's path is smoothed, seconds."""
+
+    workers: Annotated[PositiveInt | None, Unset] = None
+    """Videos worked on at a time, each in a process of its own. Not given: one per core that this
+    process may use (one if a GPU does the work); on a Ray cluster, as many as it has room for."""
+
+    ray_address: Annotated[str | None, Unset] = None
+    """Ray cluster to spread the videos over: host:port, or auto for the one that this machine
+    belongs to. Not given: this machine alone."""
 
     @model_validator(mode="after")
     def _body_is_segmented(self) -> "PreprocessConfig":

@@ -1,15 +1,19 @@
 """Labelled videos to a clip store."""
 
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.manifest import file_sha256, read_labels, unreadable_videos
-from asd_experiments.data.store import StoreWriter, video_key
+from asd_experiments.data.manifest import read_labels, unreadable_videos
+from asd_experiments.data.store import StoreWriter
 from asd_experiments.progress import progress_bar
 from preprocess.pipeline import Preprocessor, load_weights
+from preprocess.worker import Plan, Result, Worker
+from preprocess.workers import in_processes, num_workers
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,15 @@ class Outcome:
 def preprocess(config: PreprocessConfig) -> Outcome:
     """Preprocess every labelled video into a clip store; what is there already is skipped.
 
-    One video's failure never costs the others: the store is finished without it.
+    One video's failure never costs the others: the store is finished without it. How many
+    processes or nodes do the work changes nothing but the time it takes.
 
     Raises:
         LabelsError: If anything is wrong with the labels; before any work.
         MethodError: If a method's library or weights cannot be had; before any work.
         StoreError: If the store exists and was made in another way.
+        ClusterError: If the cluster, or a node of it, cannot do the work; before any work.
+        WorkersError: If worker processes cannot be used.
     """
     labels = read_labels(Path(config.labels), Path(config.videos))
     preprocessor = Preprocessor(config.recipe, load_weights(config))
@@ -43,7 +50,8 @@ def preprocess(config: PreprocessConfig) -> Outcome:
     )
     for row, reason in unreadable_videos(labels, Path(config.videos)).items():
         print(f"row {row} cannot be read and is left out: {reason}")
-    outcome = _store_all(labels, Path(config.videos), preprocessor, writer)
+    with closing(_results(config, list(labels["video"]), preprocessor, writer)) as results:
+        outcome = _gathered(results, labels)
     if not outcome.labels.empty:
         writer.finish(outcome.labels, outcome.failures)
     return outcome
@@ -66,23 +74,47 @@ def run(config: PreprocessConfig) -> None:
         raise SystemExit(1)
 
 
-def _store_all(
-    labels: pd.DataFrame, videos: Path, preprocessor: Preprocessor, writer: StoreWriter
-) -> Outcome:
-    """Store what is not in the store."""
-    rows, keys = [], []
-    failures: list[dict[str, str]] = []
-    num_new = 0
-    names = labels["video"].items()
-    progress = progress_bar(names, total=len(labels), title="preprocess", unit="video")
-    for row, name in progress:
-        key = video_key(file_sha256(videos / name))
-        if writer.facts(key) is None:
-            if reason := preprocessor.failure(videos / name, writer):
-                progress.write(f"{name}: {reason}")
-                failures.append({"video": name, "reason": reason})
-                continue
-            num_new += 1
-        rows.append(row)
-        keys.append(key)
-    return Outcome(labels.loc[rows].assign(key=keys), failures, num_new)
+def _results(
+    config: PreprocessConfig, names: Sequence[str], preprocessor: Preprocessor, writer: StoreWriter
+) -> Generator[Result]:
+    """Have every video stored, here or elsewhere; results come as they finish."""
+    videos = Path(config.videos)
+    plan = Plan(
+        videos,
+        config.store,
+        preprocessor.recipe,
+        preprocessor.weights,
+        preprocessor.libraries,
+    )
+    processes = num_workers(config.workers, len(names), on_gpu=preprocessor.on_gpu)
+    if config.ray_address is not None:
+        from preprocess.cluster import on_cluster
+
+        yield from on_cluster(
+            plan,
+            names,
+            address=config.ray_address,
+            most_at_a_time=config.workers,
+            on_gpu=preprocessor.on_gpu,
+        )
+    elif processes > 1:
+        yield from in_processes(plan, names, processes=processes)
+    else:
+        yield from map(Worker(videos, preprocessor, writer), names)
+
+
+def _gathered(results: Iterator[Result], labels: pd.DataFrame) -> Outcome:
+    """Outcome in the order of the labels, whatever order the results come in."""
+    found: dict[str, Result] = {}
+    progress = progress_bar(results, total=len(labels), title="preprocess", unit="video")
+    for result in progress:
+        found[result.video] = result
+        if result.reason:
+            progress.write(f"{result.video}: {result.reason}")
+    in_order = [found[name] for name in labels["video"]]
+    stored = [result.key is not None for result in in_order]
+    return Outcome(
+        labels[stored].assign(key=[r.key for r in in_order if r.key is not None]),
+        [{"video": r.video, "reason": r.reason} for r in in_order if r.reason],
+        sum(result.is_new for result in in_order),
+    )

@@ -44,6 +44,9 @@ class Method(Generic[Built_co]):
     libraries: tuple[str, ...]
     """Distributions whose version changes the result."""
 
+    on_gpu: bool = False
+    """Whether it computes on a GPU where there is one."""
+
 
 def no_weights(option: str) -> Callable[[WeightsSource], None]:
     """`Method.load_weights` of a method without weights: refuse what was given.

@@ -1,6 +1,6 @@
 """What happens to one video on its way into a clip store."""
 
-import errno
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -15,7 +15,6 @@ import asd_experiments
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import file_sha256
 from asd_experiments.data.store import PreparedFrame, Presence, StoreWriter, VideoFacts
-from asd_experiments.errors import InputError
 from preprocess.crop import cut, oversampling_of, smooth_windows
 from preprocess.decode import Video, VideoError, probe
 from preprocess.flow import flow_method
@@ -50,6 +49,7 @@ class Preprocessor:
         self.weights = dict(weights or {})
         methods = _methods(self._config)
         self._libraries = sorted({name for m in methods.values() for name in m.libraries})
+        self.on_gpu = any(method.on_gpu for method in methods.values())
         people, flow = person_finder_method(self._config.people), flow_method(self._config.flow)
         self._find_person = people.build(self.weights.get("people"))
         self._flow = flow.build(self.weights.get("flow"))
@@ -61,50 +61,56 @@ class Preprocessor:
     @property
     def backends(self) -> dict[str, str]:
         """Name and version of everything that computes what is stored."""
-        libraries = {"av", "opencv-python-headless", *self._libraries}
-        versions = {name: version(name) for name in sorted(libraries)}
-        return {"asd_experiments": asd_experiments.__version__, **versions}
+        return {"asd_experiments": asd_experiments.__version__, **self.libraries}
 
-    def store_video(self, video: Path, writer: StoreWriter) -> VideoFacts:
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Name and version of every distribution among the `backends` but this project's."""
+        names = {"av", "opencv-python-headless", *self._libraries}
+        return {name: version(name) for name in sorted(names)}
+
+    def store_video(
+        self, video: Path, writer: StoreWriter, *, source_sha256: str | None = None
+    ) -> VideoFacts:
         """Find the person, cut, segment, compute flow, and write it all into a store.
 
         The video is never held in memory.
 
+        Args:
+            video: The file.
+            writer: The store.
+            source_sha256: SHA-256 of the file, where it is known already.
+
         Raises:
             VideoError: If the video cannot be decoded or shows nobody.
         """
-        with _one_opencv_thread():
+        with _one_thread():
             least_height = round(_KEPT_SIDES * self._config.size)
             source = probe(video, fps=self._config.fps, least_height=least_height)
             person = self._find_person(source)
             if self._segment is not None:
                 person = self._segment(source, person.track)
-            facts = _facts(file_sha256(video), source, person.track)
+            facts = _facts(source_sha256 or file_sha256(video), source, person.track)
             writer.write(facts, person.track.presence, self._frames(source, person))
         return facts
 
-    def failure(self, video: Path, writer: StoreWriter) -> str | None:
+    def failure(
+        self, video: Path, writer: StoreWriter, *, source_sha256: str | None = None
+    ) -> str | None:
         """Store one video; say why it could not be. A bug in the program is no such reason.
 
         Raises:
             StoreError: If the store cannot be written: no video could be stored then.
-            InputError: If there is no room for temporary files.
+            ScratchError: If there is no room for temporary files.
         """
         try:
-            self.store_video(video, writer)
+            self.store_video(video, writer, source_sha256=source_sha256)
         except VideoError as error:
             return str(error)
         except cv2.error as error:
             return f"OpenCV: {error.err}"
         except MemoryError:
             return "it does not fit into memory"
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise InputError(
-                "the disk with the temporary files is full; free some room there, "
-                "or set TMPDIR to another folder, and run again"
-            ) from error
         return None
 
     def _frames(self, video: Video, person: Person) -> Iterator[PreparedFrame]:
@@ -230,11 +236,18 @@ def _config_of(recipe: Mapping[str, object]) -> PreprocessConfig:
 
 
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """DIS splits a picture by the number of threads: its result must not depend on the machine."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
+def _one_thread() -> Iterator[None]:
+    """Keep OpenCV and PyTorch to one thread: what is computed must not depend on the machine.
+
+    DIS splits a picture, and a network its sums, by the number of threads.
+    """
+    threads = [(cv2.getNumThreads(), cv2.setNumThreads)]
+    if torch := sys.modules.get("torch"):  # in use only if a method needs it
+        threads.append((torch.get_num_threads(), torch.set_num_threads))
+    for _, set_number in threads:
+        set_number(1)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        for number, set_number in threads:
+            set_number(number)

@@ -79,3 +79,12 @@ def test_values_are_written_as_mlproject_writes_them(value, text):
 def test_a_picture_has_an_even_height():
     with pytest.raises(ValidationError, match="multiple of 2"):
         SimulateConfig(out="x", height=241)
+
+
+def test_where_videos_are_preprocessed_is_no_part_of_the_recipe():
+    alone = PreprocessConfig("v", "l", workers="", ray_address="")
+    assert (alone.workers, alone.ray_address) == (None, None)
+    spread = replace(alone, workers=4, ray_address="auto")
+    assert spread.recipe == alone.recipe
+    with pytest.raises(ValidationError, match="greater than 0"):
+        replace(alone, workers=0)

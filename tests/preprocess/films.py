@@ -6,8 +6,12 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import pandas as pd
+
+from asd_experiments.config import PreprocessConfig
 
 RATE_HZ = 25
+SIZE = 64
 
 
 def write_video(
@@ -64,3 +68,19 @@ def walk(height: int, width: int, num_frames: int, standing: int = 0) -> list[np
     """Masks of a body that stands for a while and then walks from left to right."""
     path = np.linspace(0.2 * width, 0.8 * width, num_frames - standing)
     return [ellipse(height, width, x) for x in [path[0]] * standing + path.tolist()]
+
+
+def write_cohort(folder: Path, videos: dict[str, Iterable[np.ndarray]]) -> PreprocessConfig:
+    """A labelled folder of videos, and how to preprocess it small."""
+    rows = []
+    for name, pictures in videos.items():
+        write_video(folder / name, pictures)
+        rows.append({"video": name, "patient_id": name, "label": "ASD"})
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    return PreprocessConfig(
+        videos=str(folder),
+        labels=str(folder / "labels.csv"),
+        store=str(folder / "store.zarr"),
+        size=SIZE,
+        workers=1,
+    )

@@ -2,7 +2,7 @@ import errno
 import itertools
 import os
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import zarr
 from pydantic import ValidationError
 
@@ -21,17 +22,19 @@ from asd_experiments.errors import InputError
 from preprocess.cohort import preprocess, run
 from preprocess.method import Method, MethodError, no_weights
 from preprocess.pipeline import Preprocessor
-from tests.preprocess.films import ellipse, film, walk, wall, write_video
+from tests.preprocess.films import SIZE, ellipse, film, walk, wall, write_cohort, write_video
 from tests.preprocess.truth import flow_in_crops, in_crop, read_truth
-
-SIZE = 64
 
 
 @pytest.fixture(scope="session")
 def config(walkers: Path, tmp_path_factory: pytest.TempPathFactory) -> PreprocessConfig:
     store = tmp_path_factory.mktemp("pipeline") / "store.zarr"
     return PreprocessConfig(
-        videos=str(walkers), labels=str(walkers / "labels.csv"), store=str(store), size=SIZE
+        videos=str(walkers),
+        labels=str(walkers / "labels.csv"),
+        store=str(store),
+        size=SIZE,
+        workers=1,
     )
 
 
@@ -60,20 +63,6 @@ def store_one(video: Path, recipe: dict[str, object]) -> tuple[ClipStore, VideoF
 
 def source_frames(stretches: list[list[int]]) -> np.ndarray:
     return np.concatenate([np.arange(first, first + length) for first, length in stretches])
-
-
-def write_cohort(folder: Path, videos: dict[str, Iterable[np.ndarray]]) -> PreprocessConfig:
-    rows = []
-    for name, pictures in videos.items():
-        write_video(folder / name, pictures)
-        rows.append({"video": name, "patient_id": name, "label": "ASD"})
-    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
-    return PreprocessConfig(
-        videos=str(folder),
-        labels=str(folder / "labels.csv"),
-        store=str(folder / "store.zarr"),
-        size=SIZE,
-    )
 
 
 def test_command_stores_every_video(stored: ClipStore, config: PreprocessConfig) -> None:
@@ -273,7 +262,7 @@ def test_stored_weights_repeat_the_flow(shared_data: Path, tmp_path: Path) -> No
         write_cohort(tmp_path, {"walk.mp4": film(walk(96, 160, 16), wall(96, 160))}),
         flow="raft_small",
         flow_weights=str(shared_data / "weights" / "raft_small.pth"),
-        size=32,
+        size=160,  # here more threads would change some stored values
     )
     preprocess(config)
     store = ClipStore(config.store)
@@ -282,7 +271,12 @@ def test_stored_weights_repeat_the_flow(shared_data: Path, tmp_path: Path) -> No
     assert {"torch", "torchvision"} <= store.backends.keys()
     memory = zarr.storage.MemoryStore()
     writer = StoreWriter(memory, again.recipe, again.backends, again.weights)
-    again.store_video(tmp_path / "walk.mp4", writer)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3 - threads)
+    try:
+        again.store_video(tmp_path / "walk.mp4", writer)
+    finally:
+        torch.set_num_threads(threads)
     writer.finish(store.videos[["video", "patient_id", "label", "key"]], [])
     key = store.videos["key"].iloc[0]
     assert arrays_of(ClipStore(memory), key) == arrays_of(store, key)
@@ -303,13 +297,16 @@ def test_thread_count_does_not_change_what_is_stored(
     stored: ClipStore, config: PreprocessConfig
 ) -> None:
     row = stored.videos.iloc[0]
-    before = cv2.getNumThreads()
+    before, torch_before = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(before + 1)
+    torch.set_num_threads(torch_before + 1)
     try:
         again, _ = store_one(Path(config.videos) / row["video"], config.recipe)
         assert cv2.getNumThreads() == before + 1
+        assert torch.get_num_threads() == torch_before + 1
     finally:
         cv2.setNumThreads(before)
+        torch.set_num_threads(torch_before)
     assert arrays_of(again, row["key"]) == arrays_of(stored, row["key"])
 
 

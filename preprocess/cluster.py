@@ -1,0 +1,221 @@
+"""The videos of a cohort spread over a Ray cluster; imported only when a cluster is asked for."""
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from uuid import uuid4
+
+import ray
+import zarr
+from ray.exceptions import (
+    GetTimeoutError,
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import asd_experiments
+import preprocess
+from asd_experiments.errors import InputError
+from preprocess.dispatch import dispatch
+from preprocess.worker import Plan, Result, Worker
+
+_ATTEMPTS = 4  # nodes come and go: more than on one machine
+_KNOCK_SECONDS = 10
+_PROBE_SECONDS = 120
+_GPU_SHARE = 0.25  # of one GPU that a video takes
+_INSTALL = "install there what requirements.lock pins"
+_DEATHS = (
+    WorkerCrashedError,
+    NodeDiedError,
+    LocalRayletDiedError,
+    OutOfMemoryError,
+    ObjectLostError,
+)
+
+
+class ClusterError(InputError):
+    """A Ray cluster cannot do the work; the message names the node and the remedy."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What the nodes need to know; it travels once to each of them."""
+
+    plan: Plan
+    videos: Sequence[str]
+    mark: str
+    """Group in the store that tells it from any other store."""
+
+    libraries: Mapping[str, str]
+    """Name and version of what must be the same on all nodes."""
+
+
+def on_cluster(
+    plan: Plan, videos: Sequence[str], *, address: str, most_at_a_time: int | None, on_gpu: bool
+) -> Iterator[Result]:
+    """Store videos on the nodes of a Ray cluster; results come as they finish.
+
+    A worker or node that is lost costs its videos in flight, which are tried again.
+
+    Args:
+        plan: What is to be done.
+        videos: Names of the videos.
+        address: See `ray.init`.
+        most_at_a_time: Most videos that are handed out at a time; None: as the cluster has room.
+        on_gpu: Whether a method computes on a GPU where there is one.
+
+    Raises:
+        ClusterError: If the cluster cannot be reached, or a node cannot do the work.
+    """
+    shared = replace(plan, videos=plan.videos.resolve(), store=_absolute(plan.store))
+    with _connected(address), _marked(shared.store) as mark:
+        libraries = {**plan.libraries, "numpy": version("numpy"), "zarr": version("zarr")}
+        errand = ray.put(Errand(shared, videos, mark, libraries))
+        _probe_nodes(errand)
+        resources = ray.cluster_resources()
+        share = _GPU_SHARE if on_gpu and resources.get("GPU") else 0
+        # With retries of its own, Ray tries for ever a video that never fits into memory.
+        task = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(_work)
+
+        def submit(video: str) -> "Future[Result]":
+            future: Future[Result] = task.remote([errand], video).future()
+            return future
+
+        room = most_at_a_time or 2 * round(resources["CPU"])
+        try:
+            yield from dispatch(videos, submit, in_flight=room, attempts=_ATTEMPTS, deaths=_DEATHS)
+        except RayTaskError as error:
+            raise _mendable(error) from error
+
+
+def _mendable(error: RayTaskError) -> BaseException:
+    """What a user can mend, without Ray's traceback around it."""
+    return error.cause if isinstance(error.cause, InputError) else error
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    packages = [str(Path(module.__path__[0])) for module in (asd_experiments, preprocess)]
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        _knock(address)
+        ray.init(
+            address=address,
+            runtime_env={"py_modules": packages},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise ClusterError(
+            f"there is no Ray cluster at ray_address={address} ({reason}); "
+            "start one with `ray start --head`, or leave ray_address out"
+        ) from error
+    try:
+        signal.signal(signal.SIGTERM, handler)  # Ray has put its own there
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Find out at once whether anybody listens at host:port: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+
+
+@contextmanager
+def _marked(store: str) -> Iterator[str]:
+    """Mark a store while nodes work on it: a node that does not see the mark has another one."""
+    mark = f"mark_{uuid4().hex}"
+    root = zarr.open_group(store, mode="a")
+    root.create_group(mark)
+    try:
+        yield mark
+    finally:
+        del root[mark]
+
+
+def _probe_nodes(errand: "ray.ObjectRef[Errand]") -> None:
+    """Check before any work that every node can do it."""
+    nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU", 0) >= 1]
+    if not nodes:
+        raise ClusterError("no node of the cluster has a CPU to work with; add one")
+    probes = {}
+    for node in nodes:
+        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(obstacle).options(num_cpus=0, scheduling_strategy=place)
+        probes[f"node {node['NodeName']}"] = task.remote(errand)
+    found = [f"{name}: {reason}" for name, ref in probes.items() if (reason := _answer(ref))]
+    if found:
+        raise ClusterError("\n  ".join(["not every node can do the work:", *found]))
+
+
+def _answer(probe: "ray.ObjectRef[str | None]") -> str | None:
+    """What a probe says; where it could not even begin, why."""
+    try:
+        return ray.get(probe, timeout=_PROBE_SECONDS)
+    except GetTimeoutError:
+        return f"it does not answer within {_PROBE_SECONDS} s; restart it or take it away"
+    except RayTaskError as error:
+        return f"{type(error.cause).__name__}: {error.cause}; {_INSTALL}"
+    except RayError as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[-1]}; {_INSTALL}"
+
+
+def obstacle(errand: Errand) -> str | None:
+    """Why this node cannot do the work; None if it can."""
+    for name, wanted in errand.libraries.items():
+        if (found := _version(name)) != wanted:
+            return f"it has {found or 'no'} {name}, not {wanted}; {_INSTALL}"
+    if not all((errand.plan.videos / video).exists() for video in errand.videos):
+        return "it does not see all videos; put them on a disk that all nodes share"
+    try:
+        seen = errand.mark in zarr.open_group(errand.plan.store, mode="r")
+    except (ImportError, OSError, ValueError) as error:
+        return f"it cannot open the store ({type(error).__name__}); see that all nodes reach it"
+    if not seen:
+        return "it sees another store; take one on a disk that all nodes share, or s3://..."
+    return None
+
+
+@cache
+def _worker(errand: "ray.ObjectRef[Errand]") -> Worker:
+    """Worker of this process, built with its first video; its node may have joined just now."""
+    content = ray.get(errand)
+    if reason := obstacle(content):
+        node = ray.get_runtime_context().get_node_id()
+        raise ClusterError(f"node {node}: {reason}")
+    return content.plan.worker()
+
+
+def _work(errand: "list[ray.ObjectRef[Errand]]", video: str) -> Result:
+    """Store one video; the errand comes in a list, or Ray would unpack it for every video."""
+    return _worker(errand[0])(video)
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+def _absolute(store: str) -> str:
+    return store if "://" in store else os.path.abspath(store)  # noqa: PTH100

@@ -1,0 +1,79 @@
+"""One process's share of a cohort: what it needs to know, and what it says of every video."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from asd_experiments.data.manifest import file_sha256
+from asd_experiments.data.store import StoreWriter, video_key
+from preprocess.pipeline import Preprocessor
+
+
+class Result(NamedTuple):
+    """What became of one video."""
+
+    video: str
+    """Name in the labels file."""
+
+    key: str | None = None
+    """Its name in the store; None if it is not there."""
+
+    is_new: bool = False
+    """Whether it was stored just now."""
+
+    reason: str | None = None
+    """Why it could not be stored."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that another process needs to work on a cohort."""
+
+    videos: Path
+    """Folder that the names of the videos start from."""
+
+    store: str
+    """Clip store, made already."""
+
+    recipe: Mapping[str, object]
+    """See `Preprocessor`."""
+
+    weights: Mapping[str, bytes]
+    """See `Preprocessor`."""
+
+    libraries: Mapping[str, str]
+    """Name and version of everything that computes what is stored, see `Preprocessor`."""
+
+    def worker(self) -> "Worker":
+        """Build what this process works with; once, not per video.
+
+        Raises:
+            MethodError: If this process lacks a method's library.
+            StoreError: If the store was made in another way than this process works.
+        """
+        preprocessor = Preprocessor(self.recipe, self.weights)
+        writer = StoreWriter(
+            self.store, preprocessor.recipe, preprocessor.backends, preprocessor.weights
+        )
+        return Worker(self.videos, preprocessor, writer)
+
+
+class Worker:
+    """Stores videos one by one; those that are in the store already are left alone."""
+
+    def __init__(self, videos: Path, preprocessor: Preprocessor, writer: StoreWriter) -> None:
+        self._videos = videos
+        self._preprocessor = preprocessor
+        self._writer = writer
+
+    def __call__(self, video: str) -> Result:
+        """Look for a video in the store, and store it if it is not there."""
+        path = self._videos / video
+        sha256 = file_sha256(path)
+        key = video_key(sha256)
+        if self._writer.facts(key) is not None:
+            return Result(video, key)
+        if reason := self._preprocessor.failure(path, self._writer, source_sha256=sha256):
+            return Result(video, reason=reason)
+        return Result(video, key, is_new=True)

@@ -1,0 +1,101 @@
+"""The videos of a cohort spread over processes of this machine."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from threading import Thread
+
+from pebble import ProcessExpired, ProcessPool
+
+from asd_experiments.errors import InputError
+from preprocess.dispatch import dispatch
+from preprocess.worker import Plan, Result, Worker
+
+_ATTEMPTS = 2
+
+
+class WorkersError(InputError):
+    """Worker processes cannot be used on this machine."""
+
+
+def in_processes(plan: Plan, videos: Sequence[str], *, processes: int) -> Iterator[Result]:
+    """Store videos in several processes at once; results come as they finish.
+
+    A process that dies costs its video in flight, which is tried once more. However this ends, no
+    process is left, and what is stored stays.
+
+    Raises:
+        WorkersError: If processes die before they take a video.
+    """
+    # A forked process would inherit locks of this one's threads, and zarr has threads.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPool(processes, initializer=_prepare, initargs=[plan], context=context)
+
+    def submit(video: str) -> "Future[Result]":
+        return pool.schedule(_work, args=[video])
+
+    try:
+        yield from dispatch(
+            videos,
+            submit,
+            in_flight=2 * processes,
+            attempts=_ATTEMPTS,
+            deaths=(ProcessExpired,),
+        )
+    except BrokenProcessPool as error:
+        raise WorkersError(
+            "worker processes die before they begin; see above, or take workers=1"
+        ) from error
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def num_workers(wanted: int | None, num_videos: int, *, on_gpu: bool) -> int:
+    """Processes to work with: never more than videos.
+
+    Args:
+        wanted: As many as a user asks for. None: one per core that this process may use; one
+            altogether if a GPU does the work.
+        num_videos: Videos to work on.
+        on_gpu: Whether a method computes on a GPU where there is one.
+    """
+    if wanted is None:
+        torch = sys.modules.get("torch")  # imported by every method that can use a GPU
+        alone = on_gpu and torch is not None and torch.cuda.is_available()
+        wanted = 1 if alone else len(os.sched_getaffinity(0))
+    return min(wanted, num_videos)
+
+
+_plan: Plan
+_worker: Worker | None = None
+
+
+def _prepare(plan: Plan) -> None:
+    """Begin as a worker process: die at once when told to, and with the process that began it."""
+    global _plan
+    _plan = plan
+    # Blosc makes a lock, which would outlive a process that is killed; a lock for forks does not.
+    multiprocessing.set_start_method("fork", force=True)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _work(video: str) -> Result:
+    """Store one video; what that takes is built with the first one, so a failure has a video."""
+    global _worker
+    if _worker is None:
+        _worker = _plan.worker()
+    return _worker(video)
