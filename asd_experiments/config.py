@@ -84,7 +84,15 @@ class SimulateConfig:
     """Also write the true masks, boxes and optical flow beside each video (large)."""
 
 
-_PLACES = {"videos", "labels", "store", "people_weights", "segment_weights", "flow_weights"}
+_PLACES = {
+    "videos",
+    "labels",
+    "store",
+    "people_weights",
+    "segment_weights",
+    "flow_weights",
+    "overlays",
+}
 
 
 @dataclass(frozen=True, config=_SETTINGS)
@@ -126,6 +134,9 @@ class PreprocessConfig:
 
     smoothing_seconds: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Width of the window over which the crop's path is smoothed, seconds."""
+
+    overlays: bool = False
+    """Also log a short film of every video's crops, masks and flow (about 0.5 MB each)."""
 
     @property
     def recipe(self) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.manifest import file_sha256, read_labels
+from asd_experiments.data.manifest import FIRST_ROW, file_sha256, read_labels
 from asd_experiments.data.store import StoreWriter, video_key
 from asd_experiments.progress import progress_bar
 from preprocess.pipeline import Preprocessor, load_weights
@@ -20,7 +20,7 @@ class Outcome:
     """Rows of the labels file whose videos are in the store, with their `key`."""
 
     failures: list[dict[str, str]]
-    """Video and reason of those that could not be stored."""
+    """Video, reason, row (line of the labels file) and label of those that could not be stored."""
 
     num_new: int
     """Videos stored just now; the others were there already."""
@@ -47,23 +47,6 @@ def preprocess(config: PreprocessConfig) -> Outcome:
     return outcome
 
 
-def run(config: PreprocessConfig) -> None:
-    """The command `preprocess`.
-
-    Raises:
-        SystemExit: At the end, if a video failed.
-    """
-    outcome = preprocess(config)
-    num_stored = len(outcome.labels)
-    print(
-        f"{num_stored} of {num_stored + len(outcome.failures)} videos are in {config.store}: "
-        f"{outcome.num_new} new, {num_stored - outcome.num_new} there already, "
-        f"{len(outcome.failures)} failed."
-    )
-    if outcome.failures:
-        raise SystemExit(1)
-
-
 def _store_all(
     labels: pd.DataFrame, videos: Path, preprocessor: Preprocessor, writer: StoreWriter
 ) -> Outcome:
@@ -78,7 +61,8 @@ def _store_all(
         if writer.facts(key) is None:
             if reason := preprocessor.failure(videos / name, writer):
                 progress.write(f"{name}: {reason}")
-                failures.append({"video": name, "reason": reason})
+                facts = {"row": str(row + FIRST_ROW), "label": str(labels.loc[row, "label"])}
+                failures.append({"video": name, "reason": reason, **facts})
                 continue
             num_new += 1
         rows.append(row)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import LabelsError
 from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
-from preprocess.cohort import preprocess, run
+from preprocess.cohort import preprocess
 from preprocess.method import Method, MethodError, no_weights
 from preprocess.pipeline import Preprocessor
 from tests.preprocess.films import ellipse, film, walk, wall, write_video
@@ -88,11 +88,9 @@ def test_command_stores_every_video(stored: ClipStore, config: PreprocessConfig)
         assert len(frames.flow) == video.num_frames - 1
 
 
-def test_second_run_skips_what_is_there(
-    stored: ClipStore, config: PreprocessConfig, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(config)
-    assert "3 of 3 videos are in" in capsys.readouterr().out
+def test_second_run_skips_what_is_there(stored: ClipStore, config: PreprocessConfig) -> None:
+    outcome = preprocess(config)
+    assert (len(outcome.labels), outcome.num_new) == (3, 0)
     assert ClipStore(config.store).digest == stored.digest
 
 
@@ -171,14 +169,13 @@ def test_failed_video_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixtu
     )
     whole = (tmp_path / "cut.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
-    with pytest.raises(SystemExit) as caught:
-        run(config)
-    assert caught.value.code == 1
+    outcome = preprocess(config)
+    assert [(f["row"], f["label"]) for f in outcome.failures] == [("2", "ASD"), ("4", "ASD")]
     output = "".join(capsys.readouterr())
     assert "empty.mp4: no person found" in output
     assert "cut.mp4: it is truncated: " in output
     assert str(tmp_path / "cut.mp4") not in output
-    assert "1 of 3 videos are in" in output
+    assert (len(outcome.labels), outcome.num_new) == (1, 1)
     store = ClipStore(config.store)
     assert list(store.videos["video"]) == ["walk.mp4"]
     assert [failure["video"] for failure in store.failures] == ["empty.mp4", "cut.mp4"]
