@@ -215,7 +215,7 @@ RULES = (
 """Every rule; of one severity, flags are listed in this order."""
 
 
-def judge(figures: Iterable[Figures], *, size: int, margin: float) -> list[JudgedVideo]:
+def judge(figures: Sequence[Figures], *, size: int, margin: float) -> list[JudgedVideo]:
     """Flag what is wrong with each video of a cohort.
 
     Args:
@@ -226,10 +226,9 @@ def judge(figures: Iterable[Figures], *, size: int, margin: float) -> list[Judge
     Returns:
         The videos with their flags, worst first.
     """
-    videos = list(figures)
-    rate_hz = float(np.median([video.frame_rate_hz for video in videos]))
+    rate_hz = float(np.median([video.frame_rate_hz for video in figures]))
     cohort = _Cohort(rate_hz, size, margin)
-    judged = [JudgedVideo(video, _flags(video, cohort)) for video in videos]
+    judged = [JudgedVideo(video, _flags(video, cohort)) for video in figures]
     return sorted(judged, key=lambda video: (-video.severity, video.figures.row))
 
 

@@ -78,7 +78,7 @@ def _log_start(run_id: str, config: PreprocessConfig) -> None:
 def _log_outcome(run_id: str, config: PreprocessConfig, outcome: Outcome, seconds: float) -> None:
     """Log how many videos were stored, and where."""
     num_stored, num_failed = len(outcome.labels), len(outcome.failures)
-    metrics = {
+    metrics: dict[str, float] = {
         "num_videos": num_stored + num_failed,
         "num_stored": num_stored,
         "num_failed": num_failed,
@@ -93,7 +93,7 @@ def _log_outcome(run_id: str, config: PreprocessConfig, outcome: Outcome, second
         MlflowClient().log_inputs(run_id, [dataset_input(store, "preprocessing")])
         origin = {"digest": store.digest, "recipe": store.recipe, "backends": store.backends}
         MlflowClient().log_dict(run_id, origin, "store.json")
-    log_metrics(run_id, metrics)
+    log_metrics(run_id, {name: float(value) for name, value in metrics.items()})
 
 
 def _log_quality(
@@ -131,7 +131,7 @@ def _judge(store: ClipStore, outcome: Outcome) -> list[JudgedVideo]:
     figures = progress_bar(
         quality_figures(store, rows), total=len(rows), title="quality", unit="video"
     )
-    return judge(figures, size=store.size, margin=store.recipe["margin"])
+    return judge(list(figures), size=store.size, margin=store.recipe["margin"])
 
 
 def _quality_metrics(videos: list[JudgedVideo]) -> dict[str, float]:
