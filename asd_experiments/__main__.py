@@ -33,7 +33,9 @@ class Command(NamedTuple):
 COMMANDS = {
     "validate": Command(config.ValidateConfig, "asd_experiments.data.manifest", "validate"),
     "simulate": Command(config.SimulateConfig, "asd_experiments.simulation.cohort", "simulate"),
-    "preprocess": Command(config.PreprocessConfig, "preprocess.cohort", "run"),
+    "preprocess": Command(
+        config.PreprocessConfig, "asd_experiments.tracking.preprocessing", "run_preprocess"
+    ),
     "train": Command(config.TrainConfig, "asd_experiments.tracking.trial", "train"),
 }
 

@@ -96,7 +96,7 @@ class SimulateConfig:
 _PLACES = {
     *("videos", "labels", "store"),
     *("people_weights", "people_config", "segment_weights", "flow_weights"),
-    *("workers", "ray_address"),
+    *("workers", "ray_address", "overlays"),
 }
 FINDERS_WITHOUT_MASKS: frozenset[PersonFinderName] = frozenset({"onnx"})
 
@@ -159,6 +159,9 @@ class PreprocessConfig:
     ray_address: Annotated[str | None, Unset] = None
     """Ray cluster to spread the videos over: host:port, or auto for the one that this machine
     belongs to. Not given: this machine alone."""
+
+    overlays: bool = False
+    """Also log a short film of every video's crops, masks and flow (about 0.5 MB each)."""
 
     @model_validator(mode="after")
     def _body_is_segmented(self) -> "PreprocessConfig":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.manifest import read_labels, unreadable_videos
+from asd_experiments.data.manifest import FIRST_ROW, read_labels, unreadable_videos
 from asd_experiments.data.store import StoreWriter
 from asd_experiments.progress import progress_bar
 from preprocess.pipeline import Preprocessor, load_weights
@@ -24,7 +24,7 @@ class Outcome:
     """Rows of the labels file whose videos are in the store, with their `key`."""
 
     failures: list[dict[str, str]]
-    """Video and reason of those that could not be stored."""
+    """Video, reason, row (line of the labels file) and label of those that could not be stored."""
 
     num_new: int
     """Videos stored just now; the others were there already."""
@@ -55,23 +55,6 @@ def preprocess(config: PreprocessConfig) -> Outcome:
     if not outcome.labels.empty:
         writer.finish(outcome.labels, outcome.failures)
     return outcome
-
-
-def run(config: PreprocessConfig) -> None:
-    """The command `preprocess`.
-
-    Raises:
-        SystemExit: At the end, if a video failed.
-    """
-    outcome = preprocess(config)
-    num_stored = len(outcome.labels)
-    print(
-        f"{num_stored} of {num_stored + len(outcome.failures)} videos are in {config.store}: "
-        f"{outcome.num_new} new, {num_stored - outcome.num_new} there already, "
-        f"{len(outcome.failures)} failed."
-    )
-    if outcome.failures:
-        raise SystemExit(1)
 
 
 def _results(
@@ -112,9 +95,14 @@ def _gathered(results: Iterator[Result], labels: pd.DataFrame) -> Outcome:
         if result.reason:
             progress.write(f"{result.video}: {result.reason}")
     in_order = [found[name] for name in labels["video"]]
+    failures = [
+        {"video": r.video, "reason": r.reason, "row": str(row + FIRST_ROW), "label": label}
+        for row, (r, label) in enumerate(zip(in_order, labels["label"], strict=True))
+        if r.reason
+    ]
     stored = [result.key is not None for result in in_order]
     return Outcome(
         labels[stored].assign(key=[r.key for r in in_order if r.key is not None]),
-        [{"video": r.video, "reason": r.reason} for r in in_order if r.reason],
+        failures,
         sum(result.is_new for result in in_order),
     )

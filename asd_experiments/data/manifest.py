@@ -14,7 +14,8 @@ from asd_experiments.errors import InputError
 
 REQUIRED_COLUMNS = ("video", "patient_id", "label")
 READER_ANSWERS = ("yes", "no", "undecided")
-_FIRST_ROW = 2  # line 1 of the file holds the column names
+FIRST_ROW = 2
+"""Line of the labels file that holds its first video; line 1 holds the column names."""
 
 
 class LabelsError(InputError):
@@ -131,7 +132,7 @@ def _read_table(labels: Path) -> pd.DataFrame:
 
 def _rows(table: pd.DataFrame, column: str) -> Iterator[tuple[int, str]]:
     """Line number in the file and cell, for every row."""
-    return enumerate(table[column], start=_FIRST_ROW)
+    return enumerate(table[column], start=FIRST_ROW)
 
 
 def _empty_cells(table: pd.DataFrame) -> list[str]:
@@ -181,7 +182,7 @@ def _mixed_columns(table: pd.DataFrame) -> list[str]:
             continue
         odd = numeric.index[numeric != (numeric.mean() >= 0.5)]
         problems += [
-            f"row {index + _FIRST_ROW}: column {column!r} mixes numbers and text, got "
+            f"row {index + FIRST_ROW}: column {column!r} mixes numbers and text, got "
             f"{table[column][index]!r}; leave the cell empty where there is no value"
             for index in odd
         ]

@@ -3,12 +3,14 @@
 import os
 import re
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.entities import Metric, Param, Run
@@ -37,14 +39,15 @@ def use_tracking_store() -> None:
 
 
 @contextmanager
-def trial_run(name: str | None, default_name: str) -> Iterator[str]:
-    """Open the run of a trial and close it in the right state, whatever happens.
+def command_run(name: str | None, default_name: str, *, discreet: bool = False) -> Iterator[str]:
+    """Open the run of a command and close it in the right state, whatever happens.
 
     Under `mlflow run` it is the run that `mlflow run` opened.
 
     Args:
         name: Name that the user chose for the run.
         default_name: Name of the run if nobody chose one.
+        discreet: Keep of an error its kind and place, not its message: it may name a patient.
 
     Yields:
         The run's id.
@@ -60,7 +63,7 @@ def trial_run(name: str | None, default_name: str) -> Iterator[str]:
             yield run_id
         except BaseException as error:
             mlflow.end_run(end_state(error))
-            _keep_traceback(client, run_id)
+            _keep_traceback(client, run_id, error, discreet)
             raise
         mlflow.end_run()
 
@@ -124,6 +127,29 @@ def log_metrics(run_id: str, values: Mapping[str, float], step: int = 0) -> None
         MlflowClient().log_batch(run_id, metrics=metrics[start : start + 1000])
 
 
+def where_to_see(run_id: str) -> list[str]:
+    """Lines that tell a user how to open a run in the browser."""
+    uri = tracking_address()
+    experiment = MlflowClient().get_run(run_id).info.experiment_id
+    place = f"#/experiments/{experiment}/runs/{run_id}"
+    if uri.startswith("sqlite:"):
+        program = Path(sys.executable).with_name("mlflow")
+        return [
+            f"See it:   {program} ui --backend-store-uri {uri}",
+            f"          then open http://127.0.0.1:5000/{place}",
+        ]
+    return [f"See it:   {uri.rstrip('/')}/{place}"]
+
+
+def tracking_address() -> str:
+    """Address of the tracking server, without a user's name and password."""
+    uri: str = mlflow.get_tracking_uri()
+    if uri.startswith("sqlite:"):
+        return uri
+    server = urlsplit(uri)
+    return server._replace(netloc=server.netloc.rpartition("@")[2]).geturl()
+
+
 @contextmanager
 def _stop_signals_raise() -> Iterator[None]:
     """Turn the first request to stop into an exception, and let no second one disturb the closing.
@@ -151,9 +177,14 @@ def _named_at_random(run: Run) -> bool:
     return bool(re.fullmatch(r"[a-z]+-[a-z]+-\d+", run.info.run_name or ""))
 
 
-def _keep_traceback(client: MlflowClient, run_id: str) -> None:
-    client.set_tag(run_id, "asd.error", traceback.format_exc().strip().splitlines()[-1][:500])
-    client.log_text(run_id, traceback.format_exc(), "traceback.txt")
+def _keep_traceback(
+    client: MlflowClient, run_id: str, error: BaseException, discreet: bool
+) -> None:
+    lines = traceback.format_exception(error)
+    if discreet:
+        lines = [*traceback.format_tb(error.__traceback__), type(error).__name__]
+    client.set_tag(run_id, "asd.error", lines[-1].strip().splitlines()[-1][:500])
+    client.log_text(run_id, "".join(lines), "traceback.txt")
 
 
 def _experiment_id() -> str | None:

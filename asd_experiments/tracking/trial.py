@@ -1,20 +1,14 @@
 """The command `train`: one cross-validated trial with everything about it in MLflow."""
 
-import json
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import mlflow
 import pandas as pd
 import yaml
-from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
-from pandas.api.types import is_numeric_dtype
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from asd_experiments.config import TrainConfig, TrialConfig, close_defaults
 from asd_experiments.data.store import ClipStore
@@ -23,14 +17,17 @@ from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
+from asd_experiments.tracking.dataset import dataset_input
 from asd_experiments.tracking.model import ModelCard, TrialModelWriter
 from asd_experiments.tracking.runs import (
     Interrupted,
+    command_run,
     fold_run,
     log_metrics,
     log_parameters,
-    trial_run,
+    tracking_address,
     use_tracking_store,
+    where_to_see,
 )
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
 from asd_experiments.training.fit import FoldResult, precision, training_device
@@ -54,7 +51,7 @@ def train(config: TrainConfig) -> str:
     store = ClipStore(str(trial.store))
     validation = CrossValidation(trial, store)
     try:
-        with trial_run(config.run_name, default_name) as run_id:
+        with command_run(config.run_name, default_name) as run_id:
             metrics, model_uri = run_trial(trial, store, validation, run_id)
     except Interrupted as error:
         raise SystemExit(f"train: {error}; its run in MLflow is closed as KILLED") from error
@@ -154,26 +151,7 @@ def _log_start(
     origin = {"digest": store.digest, "recipe": store.recipe, "backends": store.backends}
     client.log_dict(run_id, {**origin, "failures": store.failures}, "store.json")
     log_table(run_id, validation.manifest, "folds.csv")
-    client.log_inputs(run_id, [_dataset(store)])
-
-
-def _dataset(store: ClipStore) -> DatasetInput:
-    """The store as MLflow's data set, identified by the store's digest."""
-    videos = store.videos
-    columns = [
-        {"name": name, "type": "double" if is_numeric_dtype(videos[name]) else "string"}
-        for name in videos.columns
-    ]
-    profile = {"num_rows": len(videos), "num_patients": int(videos["patient_id"].nunique())}
-    dataset = Dataset(
-        name="clips",
-        digest=store.digest,
-        source_type="clip_store",
-        source=json.dumps({"uri": str(store.url)}),
-        schema=json.dumps({"mlflow_colspec": columns}),
-        profile=json.dumps(profile),
-    )
-    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+    client.log_inputs(run_id, [dataset_input(store, "training")])
 
 
 def _model_card(
@@ -216,18 +194,7 @@ def _figure(metrics: Mapping[str, float], name: str) -> str:
 
 def _print_summary(run_id: str, metrics: Mapping[str, float], model_uri: str) -> None:
     """Say what came out and how to open it."""
-    uri = mlflow.get_tracking_uri()
-    experiment = MlflowClient().get_run(run_id).info.experiment_id
-    place = f"#/experiments/{experiment}/runs/{run_id}"
     print(f"\n{_summary(metrics)}\n")
-    if uri.startswith("sqlite:"):
-        program = Path(sys.executable).with_name("mlflow")
-        print(f"See it:   {program} ui --backend-store-uri {uri}")
-        print(f"          then open http://127.0.0.1:5000/{place}")
-    else:  # without a user's name and password
-        server = urlsplit(uri)
-        address = server._replace(netloc=server.netloc.rpartition("@")[2]).geturl()
-        print(f"See it:   {address.rstrip('/')}/{place}")
-        uri = address
-    print(f"Load it:  mlflow.set_tracking_uri({uri!r})")
+    print("\n".join(where_to_see(run_id)))
+    print(f"Load it:  mlflow.set_tracking_uri({tracking_address()!r})")
     print(f"          model = mlflow.pyfunc.load_model({model_uri!r})")

@@ -18,8 +18,8 @@ from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import LabelsError
 from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
-from asd_experiments.errors import InputError
-from preprocess.cohort import preprocess, run
+from preprocess.cohort import preprocess
+from preprocess.decode import ScratchError
 from preprocess.method import Method, MethodError, no_weights
 from preprocess.pipeline import Preprocessor
 from tests.preprocess.films import SIZE, ellipse, film, walk, wall, write_cohort, write_video
@@ -81,11 +81,9 @@ def test_command_stores_every_video(stored: ClipStore, config: PreprocessConfig)
         assert len(frames.flow) == video.num_frames - 1
 
 
-def test_second_run_skips_what_is_there(
-    stored: ClipStore, config: PreprocessConfig, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(config)
-    assert "3 of 3 videos are in" in capsys.readouterr().out
+def test_second_run_skips_what_is_there(stored: ClipStore, config: PreprocessConfig) -> None:
+    outcome = preprocess(config)
+    assert (len(outcome.labels), outcome.num_new) == (3, 0)
     assert ClipStore(config.store).digest == stored.digest
 
 
@@ -164,14 +162,13 @@ def test_failed_video_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixtu
     )
     whole = (tmp_path / "cut.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
-    with pytest.raises(SystemExit) as caught:
-        run(config)
-    assert caught.value.code == 1
+    outcome = preprocess(config)
+    assert [(f["row"], f["label"]) for f in outcome.failures] == [("2", "ASD"), ("4", "ASD")]
     output = "".join(capsys.readouterr())
     assert "empty.mp4: no person found" in output
     assert "cut.mp4: it is truncated: " in output
     assert str(tmp_path / "cut.mp4") not in output
-    assert "1 of 3 videos are in" in output
+    assert (len(outcome.labels), outcome.num_new) == (1, 1)
     store = ClipStore(config.store)
     assert list(store.videos["video"]) == ["walk.mp4"]
     assert [failure["video"] for failure in store.failures] == ["empty.mp4", "cut.mp4"]
@@ -231,12 +228,8 @@ def test_full_disks_are_not_mistaken_for_bad_videos(
         return failing
 
     with monkeypatch.context() as patched:
-        patched.setattr("preprocess.decode._Keeper.append", fail(errno.ENOSPC))
-        with pytest.raises(InputError, match="the disk with the temporary files is full; free"):
-            preprocess(config)
-    with monkeypatch.context() as patched:
-        patched.setattr("preprocess.decode._Keeper.append", fail(errno.EIO))
-        with pytest.raises(OSError, match="Input/output error"):
+        patched.setattr("preprocess.decode.np.ascontiguousarray", fail(errno.ENOSPC))
+        with pytest.raises(ScratchError, match="No space left on device; make room there"):
             preprocess(config)
     monkeypatch.setattr("zarr.storage._local._put", fail(errno.ENOSPC))
     with pytest.raises(StoreError, match="the disk is full at"):

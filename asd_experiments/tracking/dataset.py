@@ -1,0 +1,33 @@
+"""A clip store as MLflow knows it."""
+
+import json
+
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from pandas.api.types import is_numeric_dtype
+
+from asd_experiments.data.store import ClipStore
+
+
+def dataset_input(store: ClipStore, context: str) -> DatasetInput:
+    """The store as MLflow's data set, identified by the store's digest.
+
+    Args:
+        store: A finished clip store.
+        context: What the run does with it, such as `training`.
+    """
+    videos = store.videos
+    columns = [
+        {"name": name, "type": "double" if is_numeric_dtype(videos[name]) else "string"}
+        for name in videos.columns
+    ]
+    profile = {"num_rows": len(videos), "num_patients": int(videos["patient_id"].nunique())}
+    dataset = Dataset(
+        name="clips",
+        digest=store.digest,
+        source_type="clip_store",
+        source=json.dumps({"uri": str(store.url)}),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])

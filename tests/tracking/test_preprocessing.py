@@ -1,0 +1,220 @@
+"""One small cohort through the command: everything that must be in the tracking server."""
+
+import json
+import os
+import re
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from asd_experiments.config import PreprocessConfig
+from asd_experiments.data.manifest import LabelsError
+from asd_experiments.data.store import ClipStore
+from asd_experiments.tracking.preprocessing import NothingStoredError, run_preprocess
+from tests.preprocess.films import film, walk, wall, write_video
+
+NAMES = ("Mustermann", "Zorro", "Geheim", "first_walk", "second_walk", "nobody")
+
+
+def cohort(folder: Path, walks: tuple[str, ...], empty: tuple[str, ...]) -> PreprocessConfig:
+    """Videos and labels whose names must not come out; rows 2, 3, ... in the order given."""
+    videos = folder / "Mustermann"
+    videos.mkdir(parents=True)
+    rows = []
+    for number, name in enumerate([*empty, *walks]):
+        masks = walk(96, 160, 40) if name in walks else [np.zeros((96, 160), np.uint8)] * 30
+        write_video(videos / f"{name}.mp4", film(masks, wall(96, 160, seed=number)))
+        row = {"video": f"Mustermann/{name}.mp4", "patient_id": f"Zorro{number}"}
+        rows.append({**row, "label": ("ASD", "DHS")[number % 2], "doctor": "Dr. Geheim"})
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    return PreprocessConfig(
+        videos=str(folder),
+        labels=str(folder / "labels.csv"),
+        store=str(folder.parent / f"{folder.name}.zarr"),
+        size=64,
+        overlays=True,
+    )
+
+
+def last_run() -> Run:
+    experiment = mlflow.get_experiment_by_name("asd_experiments")
+    return MlflowClient().search_runs([experiment.experiment_id], max_results=1)[0]
+
+
+def artifacts(run: Run) -> Path:
+    return Path(MlflowClient().download_artifacts(run.info.run_id, ""))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> PreprocessConfig:
+    folder = tmp_path_factory.mktemp("cohort") / "videos"
+    return cohort(folder, ("first_walk", "second_walk"), ("nobody",))
+
+
+@pytest.fixture(scope="module")
+def printed() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def done(project_folder, config, printed) -> Run:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.print", lambda text: printed.append(text))
+        with pytest.raises(SystemExit) as caught:
+            run_preprocess(config)
+    assert caught.value.code == 1  # a video failed
+    return last_run()
+
+
+def test_the_run_is_finished_although_a_video_failed(done, config, printed):
+    assert done.info.status == "FINISHED" and done.data.tags["asd.level"] == "preprocess"
+    assert done.info.run_name == "preprocess motion dis 64 px"
+    text = "\n".join(printed)
+    assert f"2 of 3 videos are in {config.store}: 2 new, 0 there already, 1 failed." in text
+    assert f"runs/{done.info.run_id}" in text and "report.html" in text
+
+
+def test_parameters_are_resolved_and_name_no_place_of_videos(done, config):
+    params = done.data.params
+    assert params.keys().isdisjoint({"videos", "labels"})
+    assert (params["size"], params["overlays"], params["segment"]) == ("64", "true", "")
+    assert params["store"] == config.store
+
+
+def test_the_data_set_is_logged_with_the_digest_of_the_store(done, config):
+    (dataset,) = done.inputs.dataset_inputs
+    assert dataset.dataset.digest == ClipStore(config.store).digest
+    assert dataset.tags[0].value == "preprocessing"
+    origin = json.loads((artifacts(done) / "store.json").read_text())
+    assert origin["recipe"] == config.recipe and "failures" not in origin
+
+
+def test_metrics_count_what_became_of_the_videos(done):
+    metrics = done.data.metrics
+    counted = ("num_videos", "num_stored", "num_failed", "num_new", "num_patients")
+    assert [metrics[name] for name in counted] == [3, 2, 1, 2, 2]
+    assert metrics["videos_per_second"] == pytest.approx(2 / metrics["seconds"])
+    assert metrics["median_person_share"] > 0.9
+    flagged = pd.read_parquet(artifacts(done) / "quality.parquet")["severity"] > 0
+    assert metrics["num_flagged"] == flagged.sum()
+
+
+def test_figures_are_those_of_the_stored_videos(done, config):
+    table = pd.read_parquet(artifacts(done) / "quality.parquet").set_index("row")
+    store = ClipStore(config.store)
+    assert sorted(table.index) == [3, 4]
+    assert table.loc[[3, 4], "key"].tolist() == store.videos["key"].tolist()
+    assert table.loc[[3, 4], "label"].tolist() == ["DHS", "ASD"]
+    assert (table["num_frames"] > 20).all()
+
+
+def test_report_note_and_films_are_there(done):
+    folder = artifacts(done)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert re.search(r'<th scope="row">2</th><td class="text">ASD</td>.*no person found', page)
+    assert "2 of 3 videos are stored" in done.data.tags["mlflow.note.content"]
+    names = sorted(path.name for path in (folder / "overlays").iterdir())
+    assert [re.sub(r"_[0-9a-f]{8}\.", "_KEY.", name) for name in names] == [
+        "row_0003_KEY.mp4",
+        "row_0004_KEY.mp4",
+    ]
+
+
+def test_no_name_gets_into_the_tracking_server(done, project_folder):
+    """The database, every file, and every file's name."""
+    files = [path for path in project_folder.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "report.html", "quality.parquet"} <= {path.name for path in files}
+    table = pd.read_parquet(artifacts(done) / "quality.parquet").to_csv()
+    contents = {str(path): path.read_bytes() for path in files} | {"table": table.encode()}
+    for place, content in contents.items():
+        for name in NAMES:
+            assert name.encode() not in content and name not in place, (name, place)
+
+
+def test_a_second_run_computes_nothing_anew(done, config):
+    with pytest.raises(SystemExit, match="1"):
+        run_preprocess(replace(config, overlays=False))
+    again = last_run()
+    assert again.data.metrics["num_new"] == 0 and "videos_per_second" not in again.data.metrics
+    assert again.inputs.dataset_inputs[0].dataset.digest == (
+        done.inputs.dataset_inputs[0].dataset.digest
+    )
+    assert not (artifacts(again) / "overlays").exists()
+
+
+def test_when_every_video_fails_the_report_says_why(project_folder, tmp_path):
+    config = cohort(tmp_path / "videos", (), ("nobody", "nobody_else"))
+    with pytest.raises(NothingStoredError, match="no video could be stored"):
+        run_preprocess(config)
+    run = last_run()
+    assert run.info.status == "FAILED" and run.data.metrics["num_stored"] == 0
+    assert "0 of 2 videos are stored" in (artifacts(run) / "report.html").read_text()
+    assert not run.inputs.dataset_inputs
+
+
+def test_an_error_leaves_its_kind_but_no_name(project_folder, tmp_path):
+    config = cohort(tmp_path / "videos", ("first_walk",), ())
+    with pytest.raises(LabelsError, match="Mustermann"):
+        run_preprocess(replace(config, labels=str(tmp_path / "Mustermann.csv")))
+    run = last_run()
+    assert run.info.status == "FAILED" and run.data.tags["asd.error"] == "LabelsError"
+    trace = (artifacts(run) / "traceback.txt").read_text()
+    assert "read_labels" in trace and "Mustermann" not in trace
+
+
+def test_a_report_that_fails_costs_nothing_that_was_computed(project_folder, tmp_path, monkeypatch):
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("asd_experiments.tracking.preprocessing.write_report", broken)
+    config = cohort(tmp_path / "videos", ("first_walk",), ())
+    with pytest.raises(RuntimeError, match="no ink"):
+        run_preprocess(config)
+    run = last_run()
+    assert run.info.status == "FAILED" and run.data.metrics["num_stored"] == 1
+    assert (artifacts(run) / "quality.parquet").is_file()
+    assert len(ClipStore(config.store).videos) == 1
+
+
+def test_when_stopped_the_run_is_killed_and_what_is_stored_stays(
+    project_folder, tmp_path, monkeypatch
+):
+    from preprocess.pipeline import Preprocessor
+
+    failure = Preprocessor.failure
+
+    def stop_after_one(self: Preprocessor, video: Path, writer: object) -> str | None:
+        result = failure(self, video, writer)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    config = cohort(tmp_path / "videos", ("first_walk", "second_walk"), ())
+    with monkeypatch.context() as patch:
+        patch.setattr(Preprocessor, "failure", stop_after_one)
+        with pytest.raises(SystemExit, match="closed as KILLED"):
+            run_preprocess(config)
+    assert last_run().info.status == "KILLED" and last_run().data.params["size"] == "64"
+    run_id = run_preprocess(replace(config, overlays=False))
+    metrics = MlflowClient().get_run(run_id).data.metrics
+    assert (metrics["num_stored"], metrics["num_new"]) == (2, 1)
+
+
+def test_under_mlflow_run_its_run_is_used(project_folder, config, monkeypatch):
+    client = MlflowClient()
+    run = client.create_run("0")
+    for name, text in {"size": "'64'", "margin": "1.5e-1", "segment": "''"}.items():
+        client.log_param(run.info.run_id, name, text)
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+    with pytest.raises(SystemExit, match="1"):
+        run_preprocess(replace(config, overlays=False))
+    done = client.get_run(run.info.run_id)
+    assert done.info.status == "FINISHED"
+    assert done.data.params["resolved/margin"] == "0.15"
+    assert not {"resolved/size", "resolved/segment", "resolved/videos"} & done.data.params.keys()
