@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from asd_experiments.data.store import CHUNK_FRAMES, ClipStore
+from asd_experiments.data.array_writer import CHUNK_FRAMES
+from asd_experiments.data.store import ClipStore
 from preprocess.film_strip import fastest_px, flow_colours, outlined, resized
 from preprocess.quality import source_frames
 

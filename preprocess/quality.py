@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from asd_experiments.data.store import CHUNK_FRAMES, ClipStore
+from asd_experiments.data.array_writer import CHUNK_FRAMES
+from asd_experiments.data.store import ClipStore
 
 _FLOW_STEP = 2  # flow is read at every second pixel along each axis
 

@@ -5,6 +5,7 @@ there when the video begins does not become part of it.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +16,7 @@ from preprocess.crop import cut
 from preprocess.decode import Video
 
 _BACKGROUND_SAMPLES = 30
+_ROWS_AT_A_TIME = 8  # few enough that their samples stay in the processor's cache
 _STEADY_SHARE = 0.45  # of the samples must show the background
 _CONTRAST = 14  # grey levels by which a body differs from its background
 _DARK = 8.0  # added to both sides of every ratio: two almost black pixels are alike
@@ -96,28 +98,57 @@ def learn_scene(video: Video) -> Scene:
         sample[:] = np.clip(np.rint(_relit(sample, light)), 0, 255)
     picture = np.empty((height, width, 3), np.float32)
     spread = np.empty((height, width, 3), np.float32)
-    for row in range(height):
-        picture[row], spread[row] = steadiest(samples[:, row])
+    for row in range(0, height, _ROWS_AT_A_TIME):
+        rows = slice(row, row + _ROWS_AT_A_TIME)
+        picture[rows], spread[rows] = steadiest(samples[:, rows])
     noise = cv2.blur(spread.mean(axis=2), (5, 5))
     threshold = np.maximum(_CONTRAST, 4 * noise)
     return Scene(np.dstack([picture, threshold]).round().clip(0, 255).astype(np.uint8))
 
 
 def steadiest(
-    samples: UInt8[np.ndarray, "sample width 3"],
-) -> tuple[Float32[np.ndarray, "width 3"], Float32[np.ndarray, "width 3"]]:
+    samples: UInt8[np.ndarray, "sample height width 3"],
+) -> tuple[Float32[np.ndarray, "height width 3"], Float32[np.ndarray, "height width 3"]]:
     """Centre and width of the narrowest range that holds a share of every pixel's samples.
 
     A body that passes shows many colours, the wall behind it one: unlike the median, this finds
     the wall even if the body hides it more than half of the time.
     """
-    ordered = np.sort(samples, axis=0)
+    ordered = _in_order(samples)
     reach = max(1, int(_STEADY_SHARE * len(samples)))
-    spreads = ordered[reach:] - ordered[:-reach] if len(samples) > reach else ordered[:1] * 0
-    start = spreads.argmin(axis=0, keepdims=True)
-    low = np.take_along_axis(ordered, start, axis=0)[0]
-    spread = np.take_along_axis(spreads, start, axis=0)[0].astype(np.float32)
-    return low + spread / 2, spread
+    low, spread = ordered[0], np.full_like(ordered[0], 255 if len(samples) > reach else 0)
+    for lower, upper in zip(ordered, ordered[reach:], strict=False):
+        narrower = upper - lower < spread
+        low = np.where(narrower, lower, low)
+        spread = np.where(narrower, upper - lower, spread)
+    width = spread.astype(np.float32)
+    return low + width / 2, width
+
+
+def _in_order(samples: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Samples of every pixel from the smallest to the largest.
+
+    Batcher's merge exchange sorts all pixels at once, an order of magnitude faster than `np.sort`.
+
+    References:
+        Knuth 1998, The Art of Computer Programming 3, section 5.2.2, algorithm M.
+    """
+    ordered = list(samples)
+    top = 1 << ((len(ordered) - 1).bit_length() - 1) if len(ordered) > 1 else 0
+    step = top
+    while step:
+        jump, offset, distance = top, 0, step
+        while True:
+            for low in range(len(ordered) - distance):
+                if low & step == offset:
+                    one, other = ordered[low], ordered[low + distance]
+                    ordered[low] = np.minimum(one, other)
+                    ordered[low + distance] = np.maximum(one, other)
+            if jump == step:
+                break
+            distance, jump, offset = jump - step, jump // 2, step
+        step //= 2
+    return ordered
 
 
 def light_change(
@@ -128,7 +159,7 @@ def light_change(
     A camera that sets its exposure by itself changes gain and black level. Both are fitted on a
     coarse grid, three times, each time without the points that the last fit explains worst.
     """
-    step = max(1, len(picture) // 48)
+    step = max(1, len(picture) // 24)
     seen, there = (
         grid[::step, ::step].reshape(-1, 3).astype(np.float32) for grid in (picture, reference)
     )

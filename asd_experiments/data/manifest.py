@@ -36,7 +36,7 @@ def validate(config: ValidateConfig) -> None:
     videos = Path(config.videos)
     labels, problems = _checked(Path(config.labels), videos)
     for row, reason in unreadable_videos(labels, videos).items():
-        name = labels["video"][row - _FIRST_ROW]
+        name = labels["video"][row - FIRST_ROW]
         problems.append(f"row {row}: video {name!r} cannot be read: {reason}")
     if problems:
         raise LabelsError(problems)

@@ -13,7 +13,7 @@ from preprocess.people.track import Detection, follow
 from preprocess.scene import Light, Scene, learn_scene, main_parts
 from preprocess.segment.background import BackgroundPerson
 
-_DETECTION_HEIGHT = 216
+_DETECTION_HEIGHT = 160
 _SMALLEST_BODY = 0.12  # of the picture's height
 _WIDEST_BODY = 0.9  # of its own height
 _LOW = 0.2  # of the body's height: lower things are not upright

@@ -228,7 +228,7 @@ def test_full_disks_are_not_mistaken_for_bad_videos(
         return failing
 
     with monkeypatch.context() as patched:
-        patched.setattr("preprocess.decode.np.ascontiguousarray", fail(errno.ENOSPC))
+        patched.setattr("preprocess.decode.TemporaryFile", fail(errno.ENOSPC))
         with pytest.raises(ScratchError, match="No space left on device; make room there"):
             preprocess(config)
     monkeypatch.setattr("zarr.storage._local._put", fail(errno.ENOSPC))

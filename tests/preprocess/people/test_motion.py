@@ -8,7 +8,6 @@ from preprocess.crop import cut, oversampling_of, smooth_windows
 from preprocess.decode import Video, probe
 from preprocess.people.motion import find_moving_person
 from preprocess.people.track import PersonNotFoundError
-from preprocess.scene import steadiest
 from tests.preprocess.films import film, walk, wall, write_video
 from tests.preprocess.truth import in_crop, intersection_over_union, read_truth
 
@@ -99,13 +98,6 @@ def test_mask_ends_where_the_picture_ends(tmp_path: Path) -> None:
     assert mask.any()
     assert not mask[:50].any()
     assert not mask[:, :50].any()
-
-
-def test_steadiest_value_wins_against_more_frequent_ones() -> None:
-    samples = np.array([90] * 10 + list(range(150, 250, 9)), np.uint8)
-    picture, spread = steadiest(np.tile(samples[:, None, None], (1, 2, 3)))
-    assert (picture == 90).all()
-    assert (spread == 0).all()
 
 
 @pytest.mark.slow
