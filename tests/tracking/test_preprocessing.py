@@ -190,12 +190,12 @@ def test_when_stopped_the_run_is_killed_and_what_is_stored_stays(
 
     failure = Preprocessor.failure
 
-    def stop_after_one(self: Preprocessor, video: Path, writer: object) -> str | None:
-        result = failure(self, video, writer)
+    def stop_after_one(self: Preprocessor, *given: object, **named: object) -> str | None:
+        result = failure(self, *given, **named)
         os.kill(os.getpid(), signal.SIGTERM)
         return result
 
-    config = cohort(tmp_path / "videos", ("first_walk", "second_walk"), ())
+    config = replace(cohort(tmp_path / "videos", ("first_walk", "second_walk"), ()), workers=1)
     with monkeypatch.context() as patch:
         patch.setattr(Preprocessor, "failure", stop_after_one)
         with pytest.raises(SystemExit, match="closed as KILLED"):
