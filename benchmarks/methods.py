@@ -84,7 +84,9 @@ def made(method: Method[Any], name: str) -> tuple[Any, bool]:
         return method.build(method.load_weights(source)), True
     try:
         return method.build(method.load_weights(WeightsSource())), True
-    except MethodError:
+    except MethodError as error:
+        if "needs detectron2" in str(error):
+            sys.exit(str(error).splitlines()[0])
         return method.build(random_weights(name)), False
 
 

@@ -191,7 +191,7 @@ def _methods(config: PreprocessConfig) -> dict[str, Method[object]]:
 
 
 def _facts(source_sha256: str, video: Video, track: Track) -> VideoFacts:
-    seen = int((track.presence != Presence.ABSENT).sum())
+    seen = int(np.isin(track.presence, (Presence.LEFT_OUT, Presence.SEEN)).sum())
     bridged = int((track.presence == Presence.BRIDGED).sum())
     return VideoFacts(
         source_sha256=source_sha256,
@@ -201,7 +201,7 @@ def _facts(source_sha256: str, video: Video, track: Track) -> VideoFacts:
         source_frames=video.num_frames,
         source_height=video.height,
         source_width=video.width,
-        person_share=(seen - bridged) / video.num_frames,
+        person_share=seen / video.num_frames,
         bridged_share=bridged / len(track.frames),
         num_people=track.num_people,
         num_switches=track.num_switches,

@@ -34,7 +34,8 @@ _COLUMNS, _SIDE_PX = 8, 128
 _PRESENCE = {
     Presence.SEEN: ("seen", "seen and stored"),
     Presence.BRIDGED: ("bridged", "not seen for a moment: interpolated and stored"),
-    Presence.LEFT_OUT: ("left-out", "seen but left out: cut by the picture, or too short"),
+    Presence.LEFT_OUT: ("left-out", "seen but left out: in part, or too short"),
+    Presence.NEARBY: ("nearby", "just out of the picture: entering or leaving"),
     Presence.ABSENT: ("absent", "not seen"),
 }
 

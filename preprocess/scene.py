@@ -40,10 +40,6 @@ class Scene:
     picture: UInt8[np.ndarray, "height width 4"]
     """RGB, and the difference above which a pixel shows something else, grey levels."""
 
-    def resized(self, height: int, width: int) -> "Scene":
-        """The same scene on another grid."""
-        return Scene(cv2.resize(self.picture, (width, height), interpolation=cv2.INTER_AREA))
-
     def cut(self, window: Float32[np.ndarray, " 4"], size: int, oversampling: int) -> "Scene":
         """The same scene inside a window, given in this picture's pixels."""
         return Scene(cut(self.picture, window, size, oversampling))
@@ -159,7 +155,7 @@ def light_change(
     A camera that sets its exposure by itself changes gain and black level. Both are fitted on a
     coarse grid, three times, each time without the points that the last fit explains worst.
     """
-    step = max(1, len(picture) // 24)
+    step = max(1, len(picture) // 48)
     seen, there = (
         grid[::step, ::step].reshape(-1, 3).astype(np.float32) for grid in (picture, reference)
     )

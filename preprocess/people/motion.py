@@ -30,18 +30,24 @@ def find_moving_person(video: Video) -> BackgroundPerson:
 
 def _detections(video: Video, scene: Scene, lights: list[Light]) -> Iterator[list[Detection]]:
     """Bodies in every frame, found on a smaller picture; the light of every frame as well."""
-    kept_height, kept_width = scene.picture.shape[:2]
-    scale = min(1.0, _DETECTION_HEIGHT / kept_height)
-    height, width = round(kept_height * scale), round(kept_width * scale)
-    small = scene.resized(height, width)
-    to_source = np.array(
-        [kept_width / width * video.shrink, kept_height / height * video.shrink] * 2, np.float32
-    )
+    step = max(1, round(len(scene.picture) / _DETECTION_HEIGHT))
+    small = Scene(_shrunk(scene.picture, step))
+    height, width = small.picture.shape[:2]
+    to_source = np.float32(step * video.shrink)
     for kept in video.pictures(video.shrink):
-        picture = cv2.resize(kept, (width, height), interpolation=cv2.INTER_AREA)
+        picture = _shrunk(kept, step)
         lights.append(small.light(picture))
         bodies = _bodies(small.silhouette(picture, lights[-1]))
         yield [Detection(box * to_source, area / (height * width)) for box, area in bodies]
+
+
+def _shrunk(
+    picture: UInt8[np.ndarray, "height width channels"], step: int
+) -> UInt8[np.ndarray, "small_height small_width channels"]:
+    """A picture on a grid `step` times as coarse; rows and columns that fill no pixel are lost."""
+    height, width = len(picture) // step, picture.shape[1] // step
+    whole = picture[: height * step, : width * step]
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _bodies(

@@ -14,13 +14,14 @@ import torch
 import zarr
 from pydantic import ValidationError
 
-from asd_experiments.config import PreprocessConfig
+from asd_experiments.config import FlowName, PreprocessConfig
 from asd_experiments.data.manifest import LabelsError
 from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
 from preprocess.cohort import preprocess
 from preprocess.decode import ScratchError
-from preprocess.method import Method, MethodError, no_weights
+from preprocess.flow import flow_method
+from preprocess.method import Method, MethodError, WeightsSource, no_weights
 from preprocess.pipeline import Preprocessor
 from tests.preprocess.films import SIZE, ellipse, film, walk, wall, write_cohort, write_video
 from tests.preprocess.truth import flow_in_crops, in_crop, read_truth
@@ -49,11 +50,13 @@ def arrays_of(store: ClipStore, key: str) -> dict[str, bytes]:
     return {name: root[name][:].tobytes() for name in ("rgb", "mask", "flow", "track")}
 
 
-def store_one(video: Path, recipe: dict[str, object]) -> tuple[ClipStore, VideoFacts]:
+def store_one(
+    video: Path, recipe: dict[str, object], weights: dict[str, bytes] | None = None
+) -> tuple[ClipStore, VideoFacts]:
     """What the logged model does: one video, a store in memory."""
-    preprocessor = Preprocessor(recipe)
+    preprocessor = Preprocessor(recipe, weights)
     memory = zarr.storage.MemoryStore()
-    writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends)
+    writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends, preprocessor.weights)
     facts = preprocessor.store_video(video, writer)
     key = video_key(facts.source_sha256)
     row = {"video": video.name, "patient_id": "P", "label": "ASD", "key": key}
@@ -104,17 +107,28 @@ def test_crops_hold_the_whole_body_and_move_smoothly(stored: ClipStore, walkers:
         centre, true_centre = ((b[:, :2] + b[:, 2:]) / 2 for b in (window, box))
         jitter = np.abs(np.diff(centre, 2, axis=0)).max()
         true_jitter = np.abs(np.diff(true_centre, 2, axis=0)).max()
-        print(f"crop jitter {jitter:.3f} px, of the true box {true_jitter:.3f} px")
+        side = (window[:, 2] - window[:, 0]).mean()
+        print(
+            f"crop jitter {jitter / side:.3%} of the crop, of the true box {true_jitter / side:.3%}"
+        )
+        assert jitter < 0.01 * side
         assert jitter < 0.2 < true_jitter
         assert np.linalg.norm(centre - true_centre, axis=1).max() < 0.1 * (box[0, 3] - box[0, 1])
 
 
-def test_flow_is_near_the_truth(walkers: Path, config: PreprocessConfig) -> None:
-    """Errors are those of DIS on plain clothes; zero flow would be as wrong as the flow is long."""
+@pytest.mark.parametrize("name", ["dis", pytest.param("raft_small", marks=pytest.mark.slow)])
+def test_flow_is_near_the_truth(
+    name: FlowName, walkers: Path, config: PreprocessConfig, request: pytest.FixtureRequest
+) -> None:
+    """Errors are those on plain clothes; zero flow would be as wrong as the flow is long."""
+    weights = {}
+    if name == "raft_small":
+        file = request.getfixturevalue("shared_data") / "weights" / "raft_small.pth"
+        weights["flow"] = flow_method(name).load_weights(WeightsSource(file))
     video = sorted((walkers / "videos").glob("*.mp4"))[0]
     truth = read_truth(walkers / "truth" / f"{video.stem}.npz")
     size = 224
-    store, facts = store_one(video, replace(config, size=size).recipe)
+    store, facts = store_one(video, replace(config, size=size, flow=name).recipe, weights)
     key = video_key(facts.source_sha256)
     frames, window = store.read(key, 0, facts.num_frames), store.track(key)
     body, surroundings, length = [], [], []
@@ -127,7 +141,7 @@ def test_flow_is_near_the_truth(walkers: Path, config: PreprocessConfig) -> None
         surroundings.append(error[~on_body].mean())
         length.append(np.linalg.norm(true[on_body], axis=-1).mean())
     print(
-        f"DIS end-point error: body {np.mean(body):.2f} px of {np.mean(length):.2f} px, "
+        f"{name} end-point error: body {np.mean(body):.2f} px of {np.mean(length):.2f} px, "
         f"surroundings {np.mean(surroundings):.2f} px"
     )
     assert np.mean(body) < 0.8 * np.mean(length)

@@ -155,7 +155,7 @@ def test_when_every_video_fails_the_report_says_why(project_folder, tmp_path):
         run_preprocess(config)
     run = last_run()
     assert run.info.status == "FAILED" and run.data.metrics["num_stored"] == 0
-    assert "0 of 2 videos are stored" in (artifacts(run) / "report.html").read_text()
+    assert "0 of 2 videos" in (artifacts(run) / "report.html").read_text()
     assert not run.inputs.dataset_inputs
 
 
