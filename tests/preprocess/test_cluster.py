@@ -187,7 +187,7 @@ def test_a_stopped_run_lets_go_of_the_cluster(
         signal.signal(signal.SIGTERM, before)
     assert not ray.is_initialized()
     wait_for_death(readers)
-    assert sorted(zarr.open_group(config.store)) == ["videos"]
+    assert not [name for name in zarr.open_group(config.store) if name.startswith("mark_")]
 
 
 @pytest.mark.slow
