@@ -7,7 +7,7 @@ from preprocess.flags import RULES, flag_counts, judge, quality_table
 from preprocess.quality import Figures
 
 GOOD = Figures(
-    key="3fa9c2d1e0b7a654",
+    key="3fa9c2d1e0b7a654",  # pragma: allowlist secret
     row=2,
     label="ASD",
     duration_seconds=4.0,
