@@ -195,7 +195,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             if stream is None:
                 raise DecodeError("it holds no video stream")
             _refuse(header_refusal(container, stream))
-            stream.thread_type = "NONE"  # a core for every worker process, not every core
+            stream.thread_type = "AUTO"
             yield container, stream
     except (av.error.FFmpegError, OSError) as error:
         raise DecodeError(f"it cannot be decoded at its start: {_reason(error)}") from None

@@ -13,7 +13,7 @@ from preprocess.people.track import Detection, follow
 from preprocess.scene import Light, Scene, learn_scene, main_parts
 from preprocess.segment.background import BackgroundPerson
 
-_DETECTION_HEIGHT = 160
+_DETECTION_HEIGHT = 160  # at least, where the pictures at hand have it
 _SMALLEST_BODY = 0.12  # of the picture's height
 _WIDEST_BODY = 0.9  # of its own height
 _LOW = 0.2  # of the body's height: lower things are not upright
@@ -30,7 +30,7 @@ def find_moving_person(video: Video) -> BackgroundPerson:
 
 def _detections(video: Video, scene: Scene, lights: list[Light]) -> Iterator[list[Detection]]:
     """Bodies in every frame, found on a smaller picture; the light of every frame as well."""
-    step = max(1, round(len(scene.picture) / _DETECTION_HEIGHT))
+    step = max(1, len(scene.picture) // _DETECTION_HEIGHT)
     small = Scene(_shrunk(scene.picture, step))
     height, width = small.picture.shape[:2]
     to_source = np.float32(step * video.shrink)
