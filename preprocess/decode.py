@@ -78,6 +78,16 @@ class Video:
     timing: Timing
     """Which of the file's frames are used."""
 
+    def shrink_for(self, detail: float, *, enlarged: float) -> int:
+        """Whole factor by which to shrink pictures of which not every pixel is needed.
+
+        Args:
+            detail: Source pixels for each pixel that is needed.
+            enlarged: Factor by which a picture at hand may be enlarged, rather than decoded again.
+        """
+        detail = max(1.0, detail)
+        return self.shrink if self.shrink <= enlarged * detail else int(detail)
+
     def pictures(
         self, shrink: int = 1, *, start: int = 0, step: int = 1
     ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:

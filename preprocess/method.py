@@ -48,12 +48,21 @@ class Method(Generic[Built_co]):
     """Whether it computes on a GPU where there is one."""
 
 
-def no_weights(option: str) -> Callable[[WeightsSource], None]:
-    """`Method.load_weights` of a method without weights: refuse what was given.
+def without_weights(
+    option: str, make: Callable[[], Built_co], *, libraries: tuple[str, ...]
+) -> Method[Built_co]:
+    """A method that has no weights, and refuses those that are given to it.
 
     Args:
-        option: The option that chose the method, such as `flow=dis`.
+        option: The option that chooses the method, such as `flow=dis`.
+        make: Make it.
+        libraries: See `Method`.
     """
+
+    def build(weights: bytes | None) -> Built_co:
+        if weights is not None:
+            raise MethodError(f"{option} has no weights, but the store carries some")
+        return make()
 
     def refuse(source: WeightsSource) -> None:
         parameter = option.split("=")[0]
@@ -61,4 +70,4 @@ def no_weights(option: str) -> Callable[[WeightsSource], None]:
             if given is not None:
                 raise MethodError(f"{option} has no {what}; leave {parameter}_{what} out")
 
-    return refuse
+    return Method(build, refuse, libraries)

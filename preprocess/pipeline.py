@@ -116,7 +116,8 @@ class Preprocessor:
     def _frames(self, video: Video, person: Person) -> Iterator[PreparedFrame]:
         """Crop, mask and flow of every frame on the person's track."""
         windows = self._windows(video, person.track)
-        shrink = _shrink_for(video, windows, self._config.size)
+        detail = float((windows[:, 2] - windows[:, 0]).min()) / self._config.size
+        shrink = video.shrink_for(detail, enlarged=_ENLARGED)
         pictures = _pictures_at(video, person.track.frames, shrink)
         oversampling = oversampling_of(windows / shrink, self._config.size)
         for stretch in person.track.stretches:
@@ -206,14 +207,6 @@ def _facts(source_sha256: str, video: Video, track: Track) -> VideoFacts:
         num_people=track.num_people,
         num_switches=track.num_switches,
     )
-
-
-def _shrink_for(video: Video, windows: Float32[np.ndarray, "time 4"], size: int) -> int:
-    """Whole factor by which pictures may be shrunk before their windows are cut to `size`."""
-    detail = float((windows[:, 2] - windows[:, 0]).min()) / size
-    if video.shrink <= _ENLARGED * max(1.0, detail):
-        return video.shrink
-    return max(1, int(detail))
 
 
 def _pictures_at(

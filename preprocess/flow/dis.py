@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from preprocess.flow.flow import Flow
-from preprocess.method import Method, MethodError, no_weights
+from preprocess.method import Method, without_weights
 
 
 class DenseInverseSearch:
@@ -41,10 +41,6 @@ def _grey(picture: UInt8[np.ndarray, "size size 3"]) -> UInt8[np.ndarray, "size 
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
-def _build(weights: bytes | None) -> DenseInverseSearch:
-    if weights is not None:
-        raise MethodError("flow=dis has no weights, but the store carries some")
-    return DenseInverseSearch()
-
-
-DIS: Method[Flow] = Method(_build, no_weights("flow=dis"), libraries=("opencv-python-headless",))
+DIS: Method[Flow] = without_weights(
+    "flow=dis", DenseInverseSearch, libraries=("opencv-python-headless",)
+)

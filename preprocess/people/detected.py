@@ -158,7 +158,8 @@ def _detections(
 
 def _bodies(video: Video, detector: Detector) -> Iterator[list[Body]]:
     """People in every frame of a video, source pixels."""
-    shrink = _shrink_for(video, detector)
+    detail = 1 / detector.scale(video.height, video.width)
+    shrink = video.shrink_for(detail, enlarged=_ENLARGED)
     pictures = video.pictures(shrink)
     while batch := list(islice(pictures, detector.batch_size)):
         for seen in detector(np.stack(batch)):
@@ -171,12 +172,6 @@ def _bodies(video: Video, detector: Detector) -> Iterator[list[Body]]:
 
 def _is_area(box: Float32[np.ndarray, " 4"]) -> bool:
     return bool((box[2:] - box[:2] >= 1).all())
-
-
-def _shrink_for(video: Video, detector: Detector) -> int:
-    """Whole factor by which pictures may be shrunk before the detector sees them."""
-    detail = max(1.0, 1 / detector.scale(video.height, video.width))
-    return video.shrink if video.shrink <= _ENLARGED * detail else int(detail)
 
 
 def _same(bodies: list[Body], box: Float32[np.ndarray, " 4"]) -> Body | None:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from preprocess.decode import Video
-from preprocess.method import Method, MethodError, no_weights
+from preprocess.method import Method, without_weights
 from preprocess.people.finder import PersonFinder
 from preprocess.people.track import Detection, follow
 from preprocess.scene import Light, Scene, learn_scene, main_parts
@@ -84,12 +84,6 @@ def _upright(body: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "heig
     return upright
 
 
-def _build(weights: bytes | None) -> PersonFinder:
-    if weights is not None:
-        raise MethodError("people=motion has no weights, but the store carries some")
-    return find_moving_person
-
-
-MOTION: Method[PersonFinder] = Method(
-    _build, no_weights("people=motion"), libraries=("opencv-python-headless",)
+MOTION: Method[PersonFinder] = without_weights(
+    "people=motion", lambda: find_moving_person, libraries=("opencv-python-headless",)
 )

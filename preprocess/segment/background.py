@@ -7,7 +7,7 @@ from jaxtyping import Float32, UInt8
 
 from preprocess.crop import oversampling_of
 from preprocess.decode import Video
-from preprocess.method import Method, MethodError, no_weights
+from preprocess.method import Method, without_weights
 from preprocess.people.track import Track
 from preprocess.scene import Light, Scene, learn_scene, main_parts
 from preprocess.segment.reach import reach_of
@@ -52,12 +52,6 @@ def segment_by_background(video: Video, track: Track) -> BackgroundPerson:
     return BackgroundPerson(video, track, scene, lights)
 
 
-def _build(weights: bytes | None) -> Segmenter:
-    if weights is not None:
-        raise MethodError("segment=background has no weights, but the store carries some")
-    return segment_by_background
-
-
-BACKGROUND: Method[Segmenter] = Method(
-    _build, no_weights("segment=background"), libraries=("opencv-python-headless",)
+BACKGROUND: Method[Segmenter] = without_weights(
+    "segment=background", lambda: segment_by_background, libraries=("opencv-python-headless",)
 )

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from preprocess.decode import Video
-from preprocess.method import Method, MethodError, no_weights
+from preprocess.method import Method, without_weights
 from preprocess.people.track import Track
 from preprocess.scene import main_parts
 from preprocess.segment.cropped import CroppedPerson, Reach
@@ -69,12 +69,6 @@ def _trunk_in(reach: Reach) -> Reach:
     return rows, columns
 
 
-def _build(weights: bytes | None) -> Segmenter:
-    if weights is not None:
-        raise MethodError("segment=grabcut has no weights, but the store carries some")
-    return segment_by_colour
-
-
-GRABCUT: Method[Segmenter] = Method(
-    _build, no_weights("segment=grabcut"), libraries=("opencv-python-headless",)
+GRABCUT: Method[Segmenter] = without_weights(
+    "segment=grabcut", lambda: segment_by_colour, libraries=("opencv-python-headless",)
 )

@@ -21,7 +21,7 @@ from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video
 from preprocess.cohort import preprocess
 from preprocess.decode import ScratchError
 from preprocess.flow import flow_method
-from preprocess.method import Method, MethodError, WeightsSource, no_weights
+from preprocess.method import MethodError, WeightsSource, without_weights
 from preprocess.pipeline import Preprocessor
 from tests.preprocess.films import SIZE, ellipse, film, walk, wall, write_cohort, write_video
 from tests.preprocess.truth import flow_in_crops, in_crop, read_truth
@@ -224,7 +224,7 @@ def test_bug_is_not_mistaken_for_a_bad_video(
         raise TypeError("a bug")
 
     config = write_cohort(tmp_path, {"walk.mp4": film(walk(96, 160, 30), wall(96, 160))})
-    method = Method(lambda _: broken, no_weights("people=broken"), libraries=())
+    method = without_weights("people=broken", lambda: broken, libraries=())
     monkeypatch.setattr("preprocess.people.motion.MOTION", method)
     with pytest.raises(TypeError, match="a bug"):
         preprocess(config)
