@@ -70,7 +70,9 @@ def cut(
     window: Float32[np.ndarray, " 4"],
     size: int,
     oversampling: int = 1,
-) -> Shaped[np.ndarray, "{size} {size} *channels"]:
+    *,
+    part: tuple[slice, slice] | None = None,
+) -> Shaped[np.ndarray, "rows columns *channels"]:
     """Sample a window of a picture on a square grid, at sub-pixel positions.
 
     A shrunk picture aliases when it is read at single points: then the window is read on a grid
@@ -80,22 +82,26 @@ def cut(
     Args:
         picture: Source picture, one or more channels.
         window: x0, y0, x1, y1, source pixels; pixel i reaches from i to i + 1.
-        size: Side of the result, pixels.
-        oversampling: Samples per stored pixel along each axis, see `oversampling_of`.
+        size: Rows and columns of the grid.
+        oversampling: Samples per pixel of the grid along each axis, see `oversampling_of`.
+        part: Rows and columns of the grid to sample. None: all of them.
     """
-    fine = size * oversampling
-    x0, y0, x1, y1 = window.astype(float)
-    step_x, step_y = (x1 - x0) / fine, (y1 - y0) / fine
-    to_source = np.array([[step_x, 0, x0 + step_x / 2 - 0.5], [0, step_y, y0 + step_y / 2 - 0.5]])
+    rows, columns = part or (slice(0, size), slice(0, size))
+    shape = columns.stop - columns.start, rows.stop - rows.start
+    fine = shape[0] * oversampling, shape[1] * oversampling
+    (x0, y0), side = window[:2].astype(float), (window[2:] - window[:2]).astype(float)
+    step_x, step_y = side / (size * oversampling)
+    first_x = x0 + (columns.start * oversampling + 0.5) * step_x - 0.5
+    first_y = y0 + (rows.start * oversampling + 0.5) * step_y - 0.5
     sampled = cv2.warpAffine(
         picture,
-        to_source,
-        (fine, fine),
+        np.array([[step_x, 0, first_x], [0, step_y, first_y]]),
+        fine,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
     if oversampling > 1:
-        sampled = cv2.resize(sampled, (size, size), interpolation=cv2.INTER_AREA)
+        sampled = cv2.resize(sampled, shape, interpolation=cv2.INTER_AREA)
     return sampled
 
 

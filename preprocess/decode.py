@@ -205,7 +205,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             if stream is None:
                 raise DecodeError("it holds no video stream")
             _refuse(header_refusal(container, stream))
-            stream.thread_type = "AUTO"
+            stream.thread_type = "NONE"  # a worker has one core; and a failure names its frame
             yield container, stream
     except (av.error.FFmpegError, OSError) as error:
         raise DecodeError(f"it cannot be decoded at its start: {_reason(error)}") from None

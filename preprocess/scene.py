@@ -26,6 +26,7 @@ _SHADOW_EDGE = 0.05  # change of log brightness per pixel, at most
 _SMALLEST_PART = 0.04  # of the main part's difference, summed
 _SMALLEST_GAP = 0.0015  # of the picture's area: smaller openings in a body are filled
 _TRUSTED = 1.5  # times the median error of a fit of the light
+_MEDIAN_STEP = 4  # every so many points are enough for a median
 _UNIFORM = 25.0  # variance of a scene, grey levels squared, below which its contrast says little
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))  # odd: an even one shifts the outline
 
@@ -40,9 +41,15 @@ class Scene:
     picture: UInt8[np.ndarray, "height width 4"]
     """RGB, and the difference above which a pixel shows something else, grey levels."""
 
-    def cut(self, window: Float32[np.ndarray, " 4"], size: int, oversampling: int) -> "Scene":
-        """The same scene inside a window, given in this picture's pixels."""
-        return Scene(cut(self.picture, window, size, oversampling))
+    def cut(
+        self,
+        window: Float32[np.ndarray, " 4"],
+        size: int,
+        oversampling: int,
+        part: tuple[slice, slice],
+    ) -> "Scene":
+        """The same scene in a part of a window, given in this picture's pixels; see `cut`."""
+        return Scene(cut(self.picture, window, size, oversampling, part=part))
 
     def light(self, picture: UInt8[np.ndarray, "height width 3"]) -> Light:
         """How a picture's light differs from the scene's."""
@@ -61,12 +68,13 @@ class Scene:
             picture: RGB on the scene's grid.
             light: How the picture's light differs from the scene's.
         """
-        seen = _relit(picture, light)
-        there = self.picture[..., :3].astype(np.float32)
+        seen = cv2.LUT(picture, _levels(light) + _DARK)
+        there = cv2.cvtColor(self.picture, cv2.COLOR_RGBA2RGB) + np.float32(_DARK)
+        grey = _grey(seen)
         difference = _length(cv2.GaussianBlur(seen - there, (3, 3), 0))
         different = difference > self.picture[..., 3]
-        gain = cv2.GaussianBlur((_grey(seen) + _DARK) / (_grey(there) + _DARK), (5, 5), 1)
-        colour = _length((seen + _DARK) - gain[..., None] * (there + _DARK)) / (_grey(seen) + _DARK)
+        gain = cv2.GaussianBlur(grey / _grey(there), (5, 5), 1)
+        colour = _length(seen - cv2.merge([gain] * 3) * there) / grey
         slope = cv2.log(gain)
         edge = cv2.magnitude(
             cv2.Sobel(slope, cv2.CV_32F, 1, 0, scale=1 / 8),
@@ -90,8 +98,8 @@ def learn_scene(video: Video) -> Scene:
     height, width = samples.shape[1:3]
     reference = samples[len(samples) // 2].copy()
     for sample in samples:
-        light = light_change(sample, reference)
-        sample[:] = np.clip(np.rint(_relit(sample, light)), 0, 255)
+        levels = _levels(light_change(sample, reference))
+        sample[:] = cv2.LUT(sample, levels.round().clip(0, 255).astype(np.uint8))
     picture = np.empty((height, width, 3), np.float32)
     spread = np.empty((height, width, 3), np.float32)
     for row in range(0, height, _ROWS_AT_A_TIME):
@@ -155,36 +163,44 @@ def light_change(
     A camera that sets its exposure by itself changes gain and black level. Both are fitted on a
     coarse grid, three times, each time without the points that the last fit explains worst.
     """
-    step = max(1, len(picture) // 48)
-    seen, there = (
-        grid[::step, ::step].reshape(-1, 3).astype(np.float32) for grid in (picture, reference)
-    )
-    gain, offset = np.median((seen + _DARK) / (there + _DARK), axis=0), np.zeros(3, np.float32)
+    seen, there = _points(picture), _points(reference)
+    ratios = (seen[:, ::_MEDIAN_STEP] + _DARK) / (there[:, ::_MEDIAN_STEP] + _DARK)
+    gain, offset = np.median(ratios, axis=1), np.zeros(3, np.float32)
     for _ in range(3):
-        error = np.abs(seen - gain * there - offset).sum(axis=1)
-        trusted = error <= _TRUSTED * np.median(error)
-        gain, offset = _line(there[trusted], seen[trusted])
-    return np.stack([gain, offset]).astype(np.float32)
+        error = np.abs(seen - gain[:, None] * there - offset[:, None]).sum(axis=0)
+        trusted = error <= _TRUSTED * np.median(error[::_MEDIAN_STEP])
+        gain, offset = _line(there, seen, trusted.astype(np.float32))
+    return np.stack([gain, offset])
+
+
+def _points(
+    picture: UInt8[np.ndarray, "height width 3"],
+) -> Float32[np.ndarray, "3 point"]:
+    step = max(1, len(picture) // 48)
+    return np.ascontiguousarray(picture[::step, ::step].reshape(-1, 3).T).astype(np.float32)
 
 
 def _line(
-    there: Float32[np.ndarray, "point 3"], seen: Float32[np.ndarray, "point 3"]
+    there: Float32[np.ndarray, "3 point"],
+    seen: Float32[np.ndarray, "3 point"],
+    weight: Float32[np.ndarray, " point"],
 ) -> tuple[Float32[np.ndarray, " 3"], Float32[np.ndarray, " 3"]]:
     """Gain and offset per channel; where a scene is too uniform to tell, the offset is small."""
-    mean_there, mean_seen = there.mean(axis=0), seen.mean(axis=0)
-    together = ((there - mean_there) * (seen - mean_seen)).mean(axis=0)
+    weight = weight / weight.sum()
+    mean_there, mean_seen = there @ weight, seen @ weight
+    weighted = (there - mean_there[:, None]) * weight
+    variance = np.einsum("cp,cp->c", weighted, there)
+    together = np.einsum("cp,cp->c", weighted, seen)
     without_offset = (mean_seen + _DARK) / (mean_there + _DARK)
-    gain = (together + _UNIFORM * without_offset) / (there.var(axis=0) + _UNIFORM)
+    gain = (together + _UNIFORM * without_offset) / (variance + _UNIFORM)
     return gain, mean_seen - gain * mean_there
 
 
-def _relit(
-    picture: UInt8[np.ndarray, "height width 3"], light: Light
-) -> Float32[np.ndarray, "height width 3"]:
-    """A picture as it would be in the scene's light."""
+def _levels(light: Light) -> Float32[np.ndarray, "256 1 3"]:
+    """What every grey level of a picture would be in the scene's light, per channel."""
     gain, offset = light
-    levels = (np.arange(256, dtype=np.float32)[:, None] - offset) / gain
-    return cv2.LUT(picture, levels[:, None])
+    levels: np.ndarray = (np.arange(256, dtype=np.float32)[:, None] - offset) / gain
+    return levels[:, None]
 
 
 def main_parts(
@@ -194,8 +210,9 @@ def main_parts(
 
     A crumb is small beside the main part, or pale: a part counts by its summed difference.
     """
-    num, parts = cv2.connectedComponents((silhouette > 0).astype(np.uint8))
-    weights = np.bincount(parts.ravel(), silhouette.ravel(), num)
+    there = silhouette > 0
+    num, parts = cv2.connectedComponents(there.astype(np.uint8))
+    weights = np.bincount(parts[there], silhouette[there], num)
     kept = (weights >= _SMALLEST_PART * weights.max()) & (weights > 0)
     return np.asarray(kept.astype(np.uint8)[parts])
 
@@ -213,7 +230,7 @@ def _unreached(
 ) -> UInt8[np.ndarray, "height width"]:
     """Pixels that the surroundings do not reach through shadows; small openings are filled."""
     passable = (~different | shadow).astype(np.uint8)
-    num, parts, _, _ = cv2.connectedComponentsWithStats(passable, connectivity=4)
+    num, parts = cv2.connectedComponents(passable, connectivity=4)
     clear_area = np.bincount(parts[~different], minlength=num)
     surroundings = clear_area >= _SMALLEST_GAP * different.size
     surroundings[0] = False

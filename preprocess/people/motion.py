@@ -46,8 +46,8 @@ def _shrunk(
 ) -> UInt8[np.ndarray, "small_height small_width channels"]:
     """A picture on a grid `step` times as coarse; rows and columns that fill no pixel are lost."""
     height, width = len(picture) // step, picture.shape[1] // step
-    whole = picture[: height * step, : width * step]
-    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    means = cv2.blur(picture, (step, step), anchor=(0, 0))
+    return np.ascontiguousarray(means[: height * step : step, : width * step : step])
 
 
 def _bodies(

@@ -23,7 +23,7 @@ class BackgroundPerson:
         self.track = track
         self._picture = video.height, video.width
         self._scene = scene
-        self._scale = np.float32(len(scene.picture) / video.height)
+        self._scale = np.float32(1 / video.shrink)
         self._lights = lights
 
     def masks(
@@ -38,10 +38,12 @@ class BackgroundPerson:
         oversampling = oversampling_of(in_scene, crops.shape[1])
         for place, (crop, window) in enumerate(zip(crops, windows, strict=True), start):
             box, number = self.track.boxes[place], int(self.track.frames[place])
-            scene = self._scene.cut(in_scene[place - start], len(crop), oversampling)
-            silhouette = scene.silhouette(crop, self._lights[number])
             inside = reach_of(box, window, len(crop), self._picture, _BOX_ROOM)
-            masks[place - start][inside] = main_parts(silhouette[inside])
+            if not crop[inside].size:
+                continue
+            scene = self._scene.cut(in_scene[place - start], len(crop), oversampling, inside)
+            silhouette = scene.silhouette(crop[inside], self._lights[number])
+            masks[place - start][inside] = main_parts(silhouette)
         return masks
 
 

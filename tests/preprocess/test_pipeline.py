@@ -1,6 +1,7 @@
 import errno
 import itertools
 import os
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -180,7 +181,7 @@ def test_failed_video_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [(f["row"], f["label"]) for f in outcome.failures] == [("2", "ASD"), ("4", "ASD")]
     output = "".join(capsys.readouterr())
     assert "empty.mp4: no person found" in output
-    assert "cut.mp4: it is truncated: " in output
+    assert re.search(r"cut.mp4: it cannot be decoded after frame \d+ \(truncated\?\)", output)
     assert str(tmp_path / "cut.mp4") not in output
     assert (len(outcome.labels), outcome.num_new) == (1, 1)
     store = ClipStore(config.store)
