@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-BackboneName = Literal["c3d", "r2plus1d", "slowfast", "slow"]
+BackboneName = Literal["c3d", "r2plus1d_18", "slowfast_50", "slow_50"]
 FusionName = Literal["appearance_only", "motion_only", "late_average", "feature_concat"]
 PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
 SegmenterName = Literal["background", "grabcut", "torchvision"]
@@ -185,8 +185,11 @@ class TrainConfig:
     store: Annotated[str | None, Unset] = None
     """Clip store made by preprocess. Not given: simulate a cohort and train on it (a demo)."""
 
-    backbone: BackboneName = "slow"
-    """3D CNN of each stream."""
+    backbone: BackboneName = "slow_50"
+    """Network of each stream."""
+
+    motion_backbone: Annotated[BackboneName | None, Unset] = None
+    """Network of the motion stream, where it is to differ. Not given: backbone."""
 
     fusion: FusionName = "late_average"
     """How the appearance and the motion stream are joined."""
@@ -269,7 +272,10 @@ class TrialConfig(TrainConfig):
     @property
     def network(self) -> dict[str, Any]:
         """Arguments of `build_two_stream` but the number of classes."""
-        names = ("backbone", "fusion", "clip_length", "size", "width", "dropout")
+        names = (
+            *("backbone", "motion_backbone", "fusion"),
+            *("clip_length", "size", "width", "dropout"),
+        )
         return {name: getattr(self, name) for name in names}
 
     @property

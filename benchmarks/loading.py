@@ -191,7 +191,7 @@ def dataset_of(store: ClipStore, clips: pd.DataFrame, size: int) -> ClipDataset:
 
 def training_step(width: float, size: int) -> Callable[[ClipSample], None]:
     network: TwoStream = build_two_stream(
-        backbone="slow",
+        backbone="slow_50",
         fusion="late_average",
         num_classes=len(LABELS),
         clip_length=CLIP_LENGTH,

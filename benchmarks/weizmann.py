@@ -51,7 +51,7 @@ ENLARGED = 2
 FRAME_RATE_HZ = 25
 NOISE = 2.0  # standard deviation, grey levels
 SETTINGS = {
-    "backbone": "slow",
+    "backbone": "slow_50",
     "fusion": "late_average",
     "clip_length": 16,
     "clip_stride": 8,

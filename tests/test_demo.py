@@ -5,6 +5,7 @@ import pytest
 from asd_experiments import demo
 from asd_experiments.config import TrainConfig, close_defaults
 from asd_experiments.data.store import ClipStore
+from asd_experiments.models.backbones import BACKBONES
 from asd_experiments.training.cross_validation import check_trial
 
 
@@ -42,5 +43,5 @@ def test_a_simulation_that_was_cut_off_is_done_again(small_demo, monkeypatch):
 
 
 def test_the_demo_can_be_trained_with_every_backbone():
-    for backbone in ("c3d", "r2plus1d", "slowfast", "slow"):
+    for backbone in BACKBONES:
         check_trial(close_defaults(TrainConfig(backbone=backbone), **demo.DEMO_DEFAULTS))

@@ -77,7 +77,12 @@ class TwoStreamModule(LightningModule):
     def training_step(self, batch: ClipSample, _: int) -> Tensor:
         """Loss of one batch."""
         scores = self.network(batch["appearance"], batch["motion"])
-        losses = functional.cross_entropy(scores.fused, batch["label"], reduction="none")
+        losses = torch.stack(
+            [
+                functional.cross_entropy(trained, batch["label"], reduction="none")
+                for trained in self.network.fusion.trained(scores)
+            ]
+        ).sum(dim=0)
         self._train_losses.append(losses.detach())
         return (losses * self.clip_weights[batch["row"]]).mean()
 

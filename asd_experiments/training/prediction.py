@@ -45,7 +45,8 @@ def predict_clips(
     tables = []
     with torch.inference_mode():
         for batch in loader:
-            scores = network(batch["appearance"].to(device), batch["motion"].to(device))
+            clips = batch["appearance"].to(device), batch["motion"].to(device)
+            scores = network.scores_by_stream(*clips)
             columns = _stream_columns(scores.appearance, "appearance", classes)
             columns |= _stream_columns(scores.motion, "motion", classes)
             fused = dict(zip(probability_columns(classes), _softmax(scores.fused).T, strict=True))

@@ -6,11 +6,11 @@ from safetensors.torch import load, save
 from torch.nn.functional import cross_entropy
 
 from asd_experiments.models.backbones import BACKBONES, build_backbone
-from asd_experiments.models.fusion import FUSIONS, build_fusion
+from asd_experiments.models.fusion import FUSIONS, NetworkShape, build_fusion
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
 
 
-def build(backbone="slow", fusion="late_average", *, clip_length=8, size=32, dropout=0.0):
+def build(backbone="slow_50", fusion="late_average", *, clip_length=8, size=32, dropout=0.0):
     torch.manual_seed(0)
     return build_two_stream(
         backbone=backbone,
@@ -119,10 +119,11 @@ def test_wrong_parts_are_named(wrong, message):
 
 def test_backbones_must_be_those_of_the_fusion():
     backbone = build_backbone(
-        "slow", in_channels=3, clip_length=8, size=32, width=0.125, dropout=0.5
+        "slow_50", in_channels=3, clip_length=8, size=32, width=0.125, dropout=0.5
     )
+    shape = NetworkShape("slow_50", 8, maps=(), per_frame=False)
     fusion = build_fusion(
-        "late_average", num_features={"appearance": 8, "motion": 8}, num_classes=2
+        "late_average", networks={"appearance": shape, "motion": shape}, num_classes=2
     )
     with pytest.raises(ValueError, match="needs backbones for appearance, motion; got: appearance"):
         TwoStream({"appearance": backbone}, fusion)
@@ -130,7 +131,7 @@ def test_backbones_must_be_those_of_the_fusion():
 
 @pytest.mark.parametrize(
     ("backbone", "fusion"),
-    [(name, "late_average") for name in BACKBONES] + [("slow", name) for name in FUSIONS],
+    [(name, "late_average") for name in BACKBONES] + [("slow_50", name) for name in FUSIONS],
 )
 def test_four_clips_are_learned_by_heart(backbone, fusion):
     model, clips, labels = build(backbone, fusion), random_clips(4), torch.tensor([0, 1, 1, 0])

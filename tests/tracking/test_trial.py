@@ -44,7 +44,7 @@ def test_the_trial_is_finished_and_has_one_finished_child_per_fold(trial):
 
 def test_every_parameter_is_logged_resolved(trial):
     params = trial.data.params
-    assert params["backbone"] == "slow" and params["segmentation"] == "true"
+    assert params["backbone"] == "slow_50" and params["segmentation"] == "true"
     assert params["learning_rate"] == "0.0003" and params["patience"] == "10"
     assert (params["num_patients"], params["num_videos"], params["num_clips"]) == ("12", "12", "24")
     config = yaml.safe_load(artifact(trial.info.run_id, "config.yaml").read_text())
@@ -129,7 +129,7 @@ def test_under_mlflow_run_the_trial_is_that_run(project_folder, small_store, mon
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
     assert train(small_training(small_store.url, learning_rate=1e-3)) == run.info.run_id
     done = client.get_run(run.info.run_id)
-    assert done.info.status == "FINISHED" and done.info.run_name == "slow late_average 8 frames"
+    assert done.info.status == "FINISHED" and done.info.run_name == "slow_50 late_average 8 frames"
     assert done.data.params["resolved/store"] == small_store.url
     assert done.data.params["resolved/learning_rate"] == "0.001"
     assert "resolved/fusion" not in done.data.params

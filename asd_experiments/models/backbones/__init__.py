@@ -3,15 +3,15 @@
 from asd_experiments.config import BackboneName
 from asd_experiments.models.backbones.backbone import Backbone
 from asd_experiments.models.backbones.c3d import C3D
-from asd_experiments.models.backbones.r2plus1d import R2Plus1D
-from asd_experiments.models.backbones.slow import Slow
-from asd_experiments.models.backbones.slowfast import SlowFast
+from asd_experiments.models.backbones.r2plus1d_18 import R2Plus1D
+from asd_experiments.models.backbones.slow_50 import Slow
+from asd_experiments.models.backbones.slowfast_50 import SlowFast
 
 BACKBONES: dict[BackboneName, type[Backbone]] = {
     "c3d": C3D,
-    "r2plus1d": R2Plus1D,
-    "slowfast": SlowFast,
-    "slow": Slow,
+    "r2plus1d_18": R2Plus1D,
+    "slowfast_50": SlowFast,
+    "slow_50": Slow,
 }
 
 

@@ -1,18 +1,26 @@
-"""What every backbone is: a 3D CNN that turns a clip into one feature vector."""
+"""What every backbone is: a network that turns a clip into one feature vector, in five stages."""
 
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 MIN_CHANNELS = 8
+NUM_STAGES = 5
+"""A stem and four stages, as the ResNets have them and every other network here as well."""
+
+Stage = Callable[[Any], Any]
+"""From one state of a network to the next; a state is feature maps as a rule, see `read`."""
 
 
 class Backbone(nn.Module):
-    """A 3D CNN without its classifier; one file per network beside this one.
+    """A network without its classifier; one file per network beside this one.
 
-    A subclass builds its layers from these arguments, sets `num_features` and writes `forward`.
-    Dropout is the last thing done to the features, so a classifier on them is one linear layer.
+    A subclass builds its layers in `build`, and says what its `stages` are and how `features` come
+    from the last one's maps. Fusions may read and replace the feature maps between stages (`read`,
+    `write`). Dropout is the last thing done to the features, so a classifier on them is one linear
+    layer.
 
     Batch norm, where a network has it, needs more than one value per channel in training mode:
     a batch of one clip whose last feature map is 1x1x1 is refused by PyTorch with "Expected more
@@ -20,7 +28,7 @@ class Backbone(nn.Module):
     any batch.
 
     Args:
-        in_channels: Channels of the clip: 3 for RGB, 2 for optical flow.
+        in_channels: Channels of the clip: 3 for RGB, 2 for optical flow, 5 for both.
         clip_length: Frames per clip, at least `min_clip_length`.
         size: Height and width of the clip, pixels, at least `min_size`.
         width: Multiplier of every layer's channels; 1 is the published network.
@@ -35,6 +43,9 @@ class Backbone(nn.Module):
 
     min_size: ClassVar[int]
     """Smallest frame, pixels: the network's total spatial stride."""
+
+    per_frame: ClassVar[bool] = False
+    """Whether every stage looks at one frame at a time (a 2D network)."""
 
     num_features: int
     """Length of the feature vector."""
@@ -54,12 +65,47 @@ class Backbone(nn.Module):
             )
         if width <= 0:
             raise ValueError(f"width must be positive, got {width}")
+        self.dropout = nn.Dropout(dropout)
+        self.num_features = self.build(in_channels, clip_length, size, width)
+
+    def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
+        """Make the layers, with fresh weights; see the class for the arguments.
+
+        Returns:
+            Length of the feature vector.
+        """
+        raise NotImplementedError
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The `NUM_STAGES` steps from the clip to the last feature maps, in order."""
+        raise NotImplementedError
+
+    def start(self, clip: Float[Tensor, "clip channel time height width"]) -> Any:
+        """State before the first stage; the clip is left as it was."""
+        return clip
+
+    def read(self, state: Any) -> Float[Tensor, "clip channel time height width"]:
+        """Feature maps of a state between stages."""
+        maps: Tensor = state
+        return maps
+
+    def write(self, state: Any, maps: Float[Tensor, "clip channel time height width"]) -> Any:
+        """The same state with other feature maps of the same shape."""
+        return maps
+
+    def features(self, state: Any) -> Float[Tensor, "clip feature"]:
+        """One feature vector per clip, from the state after the last stage."""
+        raise NotImplementedError
 
     def forward(
         self, clip: Float[Tensor, "clip channel time height width"]
     ) -> Float[Tensor, "clip feature"]:
         """Compute one feature vector per clip; the clip is left as it was."""
-        raise NotImplementedError
+        state = self.start(clip)
+        for stage in self.stages:
+            state = stage(state)
+        return self.features(state)
 
 
 def scale_channels(channels: int, width: float, *, multiple_of: int = 1) -> int:

@@ -1,11 +1,12 @@
 """C3D: plain 3x3x3 convolutions, as first used to learn features from video."""
 
 from collections import OrderedDict
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asd_experiments.models.backbones.backbone import Backbone, scale_channels
+from asd_experiments.models.backbones.backbone import Backbone, Stage, scale_channels
 
 STAGES = (
     {"conv1a": 64},
@@ -39,16 +40,8 @@ class C3D(Backbone):
 
     min_size = 16
 
-    def __init__(
-        self, *, in_channels: int, clip_length: int, size: int, width: float, dropout: float
-    ) -> None:
-        super().__init__(
-            in_channels=in_channels,
-            clip_length=clip_length,
-            size=size,
-            width=width,
-            dropout=dropout,
-        )
+    def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
+        """Make the layers; see `Backbone`."""
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels, frames, side = in_channels, clip_length, size
         for number, stage in enumerate(STAGES, start=1):
@@ -63,19 +56,25 @@ class C3D(Backbone):
             frames //= time_step
             side = side // 2 + padding
         self.convolutions = nn.Sequential(layers)
-        self.num_features = scale_channels(FULLY_CONNECTED, width)
-        self.fc6 = nn.Linear(channels * frames * side * side, self.num_features)
-        self.fc7 = nn.Linear(self.num_features, self.num_features)
+        num_features = scale_channels(FULLY_CONNECTED, width)
+        self.fc6 = nn.Linear(channels * frames * side * side, num_features)
+        self.fc7 = nn.Linear(num_features, num_features)
         self.relu = nn.ReLU()
-        self.dropout = nn.Dropout(dropout)
         self._initialise()
+        return num_features
 
-    def forward(
-        self, clip: Float[Tensor, "clip channel time height width"]
+    @property
+    def stages(self) -> list[Stage]:
+        """The convolutions up to each pool."""
+        layers = list(self.convolutions)
+        ends = [k + 1 for k, layer in enumerate(layers) if isinstance(layer, nn.MaxPool3d)]
+        return [nn.Sequential(*layers[slice(*ends)]) for ends in pairwise([0, *ends])]
+
+    def features(
+        self, state: Float[Tensor, "clip channel time height width"]
     ) -> Float[Tensor, "clip feature"]:
         """Compute fc7, after its ReLU and dropout."""
-        maps = self.convolutions(clip).flatten(1)
-        fc6 = self.dropout(self.relu(self.fc6(maps)))
+        fc6 = self.dropout(self.relu(self.fc6(state.flatten(1))))
         fc7: Tensor = self.dropout(self.relu(self.fc7(fc6)))
         return fc7
 

@@ -1,23 +1,30 @@
 """No fusion: the appearance stream (RGB) alone, as a control."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
-from asd_experiments.models.fusion.fusion import Fusion, Scores, StreamName, linear_classifier
+from asd_experiments.models.fusion.fusion import (
+    Fusion,
+    NetworkShape,
+    Scores,
+    StreamName,
+    linear_classifier,
+)
 
 
 class AppearanceOnly(Fusion):
     """A linear classifier on the appearance features; the fused scores are the stream's own."""
 
-    streams = ("appearance",)
+    inputs: ClassVar[Mapping[str, tuple[StreamName, ...]]] = {"appearance": ("appearance",)}
 
-    def __init__(self, *, num_features: Mapping[StreamName, int], num_classes: int) -> None:
-        super().__init__(num_features=num_features, num_classes=num_classes)
-        self.classifier = linear_classifier(num_features["appearance"], num_classes)
+    def build(self, networks: Mapping[str, NetworkShape], num_classes: int) -> None:
+        """Make the layers; see `Fusion`."""
+        self.classifier = linear_classifier(networks["appearance"].num_features, num_classes)
 
-    def forward(self, features: Mapping[StreamName, Float[Tensor, "clip _"]]) -> Scores:
+    def forward(self, features: Mapping[str, Float[Tensor, "clip _"]]) -> Scores:
         """Score every clip from its appearance features."""
         scores = self.classifier(features["appearance"])
         return Scores(fused=scores, appearance=scores, motion=None)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import linear
 
-from asd_experiments.models.fusion.fusion import Fusion, Scores, StreamName, linear_classifier
+from asd_experiments.models.fusion.fusion import Fusion, NetworkShape, Scores, linear_classifier
 
 
 class FeatureConcat(Fusion):
@@ -18,14 +18,12 @@ class FeatureConcat(Fusion):
     stream adds to the answer; they are not what a model of that stream alone would say.
     """
 
-    streams = ("appearance", "motion")
-
-    def __init__(self, *, num_features: Mapping[StreamName, int], num_classes: int) -> None:
-        super().__init__(num_features=num_features, num_classes=num_classes)
-        self.sizes = [num_features[stream] for stream in self.streams]
+    def build(self, networks: Mapping[str, NetworkShape], num_classes: int) -> None:
+        """Make the layers; see `Fusion`."""
+        self.sizes = [networks[stream].num_features for stream in self.streams]
         self.classifier = linear_classifier(sum(self.sizes), num_classes)
 
-    def forward(self, features: Mapping[StreamName, Float[Tensor, "clip _"]]) -> Scores:
+    def forward(self, features: Mapping[str, Float[Tensor, "clip _"]]) -> Scores:
         """Score every clip; `fused` is the sum of the two streams' scores."""
         appearance_weight, motion_weight = torch.split(self.classifier.weight, self.sizes, dim=1)
         half_bias = self.classifier.bias / 2

@@ -1,6 +1,7 @@
-"""What every fusion is: from the streams' features to scores of the classes."""
+"""What every fusion is: from the streams' maps and features to scores of the classes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from jaxtyping import Float
@@ -8,45 +9,110 @@ from torch import Tensor, nn
 
 StreamName = Literal["appearance", "motion"]
 
+Maps = Float[Tensor, "clip channel time height width"]
+
 
 class Scores(NamedTuple):
     """Scores of the classes, all of them logits: `softmax` makes them class probabilities."""
 
     fused: Float[Tensor, "clip class"]
-    """The model's answer, which the loss and the metrics take."""
+    """The model's answer, which the metrics take."""
 
     appearance: Float[Tensor, "clip class"] | None
-    """What the appearance stream says by itself; None when the model has no such stream."""
+    """What the appearance stream says by itself; None when the model has no such stream, or
+    `Fusion.separable` is false."""
 
     motion: Float[Tensor, "clip class"] | None
-    """What the motion stream says by itself; None when the model has no such stream."""
+    """What the motion stream says by itself; None as for `appearance`."""
+
+
+class MapShape(NamedTuple):
+    """Shape of the feature maps of one clip."""
+
+    channels: int
+    time: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """What a fusion has to know of a backbone."""
+
+    name: str
+    """Name of the backbone."""
+
+    num_features: int
+    """Length of its feature vector."""
+
+    maps: tuple[MapShape, ...]
+    """Shape of its maps after every stage."""
+
+    per_frame: bool
+    """Whether it looks at one frame at a time."""
 
 
 class Fusion(nn.Module):
-    """Joins the features of the streams and classifies; one file per way beside this one.
+    """Joins the streams and classifies; one file per way beside this one.
 
-    A stream's own scores are always computed from parameters that the loss on the fused scores
-    trains.
+    A fusion may change the feature maps between the stages of the backbones (`mix`), and always
+    makes scores of their feature vectors (`forward`).
 
     Args:
-        num_features: Length of each stream's feature vector; streams not in `streams` are ignored.
+        networks: Shape of each backbone, by its key in `inputs`.
         num_classes: Classes to tell apart, at least 2.
 
     Raises:
-        ValueError: If there are fewer than two classes.
+        ValueError: If there are fewer than two classes, or the backbones cannot be joined so.
     """
 
-    streams: ClassVar[tuple[StreamName, ...]]
-    """Streams that are evaluated; a model builds no backbone for any other."""
+    inputs: ClassVar[Mapping[str, tuple[StreamName, ...]]] = {
+        "appearance": ("appearance",),
+        "motion": ("motion",),
+    }
+    """Backbones by key, and the streams that each one sees, joined by channel."""
 
-    def __init__(self, *, num_features: Mapping[StreamName, int], num_classes: int) -> None:
+    separable: ClassVar[bool] = True
+    """Whether `forward` gives each stream's own scores, from parameters that the loss trains."""
+
+    mixed_stages: tuple[int, ...] = ()
+    """Stages, counted from 0, after which `mix` is called."""
+
+    def __init__(self, *, networks: Mapping[str, NetworkShape], num_classes: int) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        self.build(networks, num_classes)
 
-    def forward(self, features: Mapping[StreamName, Float[Tensor, "clip _"]]) -> Scores:
-        """Score every clip from the features of each of `streams`."""
+    def build(self, networks: Mapping[str, NetworkShape], num_classes: int) -> None:
+        """Make the layers, with fresh weights; see the class for the arguments.
+
+        Raises:
+            ValueError: If the backbones cannot be joined in this way; it says why.
+        """
         raise NotImplementedError
+
+    @property
+    def streams(self) -> tuple[StreamName, ...]:
+        """Streams that are looked at."""
+        return tuple(dict.fromkeys(name for names in self.inputs.values() for name in names))
+
+    def mix(self, stage: int, maps: Mapping[str, Maps]) -> dict[str, Maps]:
+        """Maps that go on to the next stage; none changes its shape.
+
+        Args:
+            stage: One of `mixed_stages`.
+            maps: Maps of every backbone after that stage.
+        """
+        raise NotImplementedError
+
+    def forward(self, features: Mapping[str, Float[Tensor, "clip _"]]) -> Scores:
+        """Score every clip from the feature vectors of every backbone."""
+        raise NotImplementedError
+
+    def trained(self, scores: Scores) -> tuple[Float[Tensor, "clip class"], ...]:
+        """The scores that the loss is taken of; the losses are added."""
+        return (scores.fused,)
 
 
 def linear_classifier(num_features: int, num_classes: int) -> nn.Linear:

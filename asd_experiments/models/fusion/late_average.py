@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from asd_experiments.models.fusion.fusion import Fusion, Scores, StreamName, linear_classifier
+from asd_experiments.models.fusion.fusion import Fusion, NetworkShape, Scores, linear_classifier
 
 
 class LateAverage(Fusion):
@@ -22,14 +22,12 @@ class LateAverage(Fusion):
         are trained apart), https://arxiv.org/abs/1406.2199.
     """
 
-    streams = ("appearance", "motion")
+    def build(self, networks: Mapping[str, NetworkShape], num_classes: int) -> None:
+        """Make the layers; see `Fusion`."""
+        self.appearance = linear_classifier(networks["appearance"].num_features, num_classes)
+        self.motion = linear_classifier(networks["motion"].num_features, num_classes)
 
-    def __init__(self, *, num_features: Mapping[StreamName, int], num_classes: int) -> None:
-        super().__init__(num_features=num_features, num_classes=num_classes)
-        self.appearance = linear_classifier(num_features["appearance"], num_classes)
-        self.motion = linear_classifier(num_features["motion"], num_classes)
-
-    def forward(self, features: Mapping[StreamName, Float[Tensor, "clip _"]]) -> Scores:
+    def forward(self, features: Mapping[str, Float[Tensor, "clip _"]]) -> Scores:
         """Score every clip; `fused` is the logarithm of the averaged probabilities."""
         appearance = self.appearance(features["appearance"])
         motion = self.motion(features["motion"])

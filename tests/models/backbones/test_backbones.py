@@ -39,7 +39,8 @@ def test_table_has_every_configured_name():
 
 def test_unknown_name_lists_the_choices():
     with pytest.raises(
-        ValueError, match="unknown backbone 'c4d'; choose one of: c3d, r2plus1d, slowfast, slow"
+        ValueError,
+        match="unknown backbone 'c4d'; choose one of: c3d, r2plus1d_18, slowfast_50, slow_50",
     ):
         build("c4d")
 
@@ -173,9 +174,9 @@ def test_scaled_channels(channels, width, multiple_of, scaled):
     ("name", "num_classes", "parameters"),
     [
         ("c3d", 2, 78_003_970),
-        ("r2plus1d", 400, 31_505_325),
-        ("slowfast", 400, 34_566_488),
-        ("slow", 400, 32_454_096),
+        ("r2plus1d_18", 400, 31_505_325),
+        ("slowfast_50", 400, 34_566_488),
+        ("slow_50", 400, 32_454_096),
     ],
 )
 def test_published_number_of_parameters(name, num_classes, parameters):

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from asd_experiments.config import FusionName
 from asd_experiments.models.fusion import FUSIONS, build_fusion
+from tests.models.fusion.shapes import shapes
 
 NUM_FEATURES = {"appearance": 5, "motion": 4}
 
@@ -19,7 +20,7 @@ def name(request):
 
 def build(name, num_classes=3):
     torch.manual_seed(0)
-    return build_fusion(name, num_features=NUM_FEATURES, num_classes=num_classes)
+    return build_fusion(name, networks=shapes(**NUM_FEATURES), num_classes=num_classes)
 
 
 def random_features(number=2):

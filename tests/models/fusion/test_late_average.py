@@ -3,6 +3,7 @@ import math
 import torch
 
 from asd_experiments.models.fusion.late_average import LateAverage, average_probabilities
+from tests.models.fusion.shapes import shapes
 
 
 def test_probabilities_of_both_streams_are_averaged():
@@ -32,7 +33,7 @@ def test_extreme_logits_stay_finite():
 
 
 def test_two_features_by_hand():
-    fusion = LateAverage(num_features={"appearance": 1, "motion": 1}, num_classes=2)
+    fusion = LateAverage(networks=shapes(appearance=1, motion=1), num_classes=2)
     with torch.no_grad():
         fusion.appearance.weight.copy_(torch.tensor([[1.0], [0.0]]))
         fusion.motion.weight.copy_(torch.tensor([[0.0], [2.0]]))

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models.video import r2plus1d_18
 
-from asd_experiments.models.backbones.r2plus1d import R2Plus1D
+from asd_experiments.models.backbones.r2plus1d_18 import R2Plus1D
 
 
 @pytest.fixture(scope="module")

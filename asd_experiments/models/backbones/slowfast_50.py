@@ -1,9 +1,10 @@
 """SlowFast: few frames through many channels, many frames through few."""
 
+import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from asd_experiments.models.backbones.backbone import Backbone, scale_channels
+from asd_experiments.models.backbones.backbone import NUM_STAGES, Backbone, Stage, scale_channels
 from asd_experiments.models.backbones.pytorchvideo_builders import create_slowfast
 
 ALPHA = 4
@@ -14,6 +15,9 @@ INVERSE_BETA = 8
 
 STEM_CHANNELS = 64
 STEM_TO_FEATURES = 32
+
+Pathways = list[Tensor]
+"""Maps of the slow pathway and of the fast one."""
 
 
 class SlowFast(Backbone):
@@ -38,16 +42,8 @@ class SlowFast(Backbone):
 
     min_size = 32
 
-    def __init__(
-        self, *, in_channels: int, clip_length: int, size: int, width: float, dropout: float
-    ) -> None:
-        super().__init__(
-            in_channels=in_channels,
-            clip_length=clip_length,
-            size=size,
-            width=width,
-            dropout=dropout,
-        )
+    def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
+        """Make the layers; see `Backbone`."""
         slow_channels = scale_channels(STEM_CHANNELS, width, multiple_of=INVERSE_BETA)
         fast_channels = slow_channels // INVERSE_BETA
         self.network = create_slowfast(
@@ -58,16 +54,29 @@ class SlowFast(Backbone):
             model_depth=50,
             stem_dim_outs=(slow_channels, fast_channels),
             head=None,
-            head_pool=nn.AdaptiveAvgPool3d,
         )
-        self.dropout = nn.Dropout(dropout)
-        self.num_features = (slow_channels + fast_channels) * STEM_TO_FEATURES
+        return (slow_channels + fast_channels) * STEM_TO_FEATURES
 
-    def forward(
-        self, clip: Float[Tensor, "clip channel time height width"]
-    ) -> Float[Tensor, "clip feature"]:
-        """Compute the slow pathway's features followed by the fast pathway's."""
-        # pytorchvideo overwrites the list it is given, so it gets one of its own.
-        pathways = [clip[:, :, ::ALPHA], clip]
-        features: Tensor = self.dropout(self.network(pathways).flatten(1))
+    @property
+    def stages(self) -> list[Stage]:
+        """The network's blocks: a stem and four stages, each with its lateral connection."""
+        return list(self.network.blocks[:NUM_STAGES])
+
+    def start(self, clip: Float[Tensor, "clip channel time height width"]) -> Pathways:
+        """What each pathway sees: every fourth frame, and all of them."""
+        return [clip[:, :, ::ALPHA], clip]
+
+    def read(self, state: Pathways) -> Float[Tensor, "clip channel time height width"]:
+        """The slow pathway's maps, with what the fast one has added to them."""
+        return state[0]
+
+    def write(
+        self, state: Pathways, maps: Float[Tensor, "clip channel time height width"]
+    ) -> Pathways:
+        """Other maps for the slow pathway."""
+        return [maps, state[1]]
+
+    def features(self, state: Pathways) -> Float[Tensor, "clip feature"]:
+        """Average each pathway over time and space; the slow one's features come first."""
+        features: Tensor = self.dropout(torch.cat([p.mean(dim=(2, 3, 4)) for p in state], dim=1))
         return features

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from asd_experiments.models.backbones.slowfast import SlowFast
+from asd_experiments.models.backbones.slowfast_50 import SlowFast
 
 
 def build(clip_length=8, size=32, width=0.125):

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
-from asd_experiments.models.backbones.backbone import Backbone, scale_channels
+from asd_experiments.models.backbones.backbone import Backbone, Stage, scale_channels
 
 STEM_CHANNELS = (45, 64)
 STAGE_CHANNELS = (64, 128, 256, 512)
@@ -24,16 +24,8 @@ class R2Plus1D(Backbone):
 
     min_size = 16
 
-    def __init__(
-        self, *, in_channels: int, clip_length: int, size: int, width: float, dropout: float
-    ) -> None:
-        super().__init__(
-            in_channels=in_channels,
-            clip_length=clip_length,
-            size=size,
-            width=width,
-            dropout=dropout,
-        )
+    def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
+        """Make the layers; see `Backbone`."""
         middle, channels = (scale_channels(published, width) for published in STEM_CHANNELS)
         stages = [scale_channels(published, width) for published in STAGE_CHANNELS]
         self.stem = _stem(in_channels, middle, channels)
@@ -41,18 +33,19 @@ class R2Plus1D(Backbone):
         self.layer2 = _stage(stages[0], stages[1], stride=2)
         self.layer3 = _stage(stages[1], stages[2], stride=2)
         self.layer4 = _stage(stages[2], stages[3], stride=2)
-        self.pool = nn.AdaptiveAvgPool3d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.num_features = stages[3]
         self._initialise()
+        return stages[3]
 
-    def forward(
-        self, clip: Float[Tensor, "clip channel time height width"]
+    @property
+    def stages(self) -> list[Stage]:
+        """The stem and the four layers."""
+        return [self.stem, self.layer1, self.layer2, self.layer3, self.layer4]
+
+    def features(
+        self, state: Float[Tensor, "clip channel time height width"]
     ) -> Float[Tensor, "clip feature"]:
-        """Compute the last stage's maps, averaged over time and space."""
-        maps = self.stem(clip)
-        maps = self.layer4(self.layer3(self.layer2(self.layer1(maps))))
-        features: Tensor = self.dropout(self.pool(maps).flatten(1))
+        """Average the last stage's maps over time and space."""
+        features: Tensor = self.dropout(state.mean(dim=(2, 3, 4)))
         return features
 
     def _initialise(self) -> None:

@@ -1,9 +1,9 @@
 """Slow: a ResNet-50 that never pools time; the slow pathway of SlowFast alone."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from asd_experiments.models.backbones.backbone import Backbone, scale_channels
+from asd_experiments.models.backbones.backbone import Backbone, Stage, scale_channels
 from asd_experiments.models.backbones.pytorchvideo_builders import create_resnet
 
 STEM_CHANNELS = 64
@@ -23,16 +23,8 @@ class Slow(Backbone):
 
     min_size = 32
 
-    def __init__(
-        self, *, in_channels: int, clip_length: int, size: int, width: float, dropout: float
-    ) -> None:
-        super().__init__(
-            in_channels=in_channels,
-            clip_length=clip_length,
-            size=size,
-            width=width,
-            dropout=dropout,
-        )
+    def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
+        """Make the layers; see `Backbone`."""
         stem_channels = scale_channels(STEM_CHANNELS, width)
         self.network = create_resnet(
             input_channel=in_channels,
@@ -41,13 +33,16 @@ class Slow(Backbone):
             stem_conv_kernel_size=(1, 7, 7),
             head=None,
         )
-        self.pool = nn.AdaptiveAvgPool3d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.num_features = stem_channels * STEM_TO_FEATURES
+        return stem_channels * STEM_TO_FEATURES
 
-    def forward(
-        self, clip: Float[Tensor, "clip channel time height width"]
+    @property
+    def stages(self) -> list[Stage]:
+        """The network's blocks: a stem and four stages."""
+        return list(self.network.blocks)
+
+    def features(
+        self, state: Float[Tensor, "clip channel time height width"]
     ) -> Float[Tensor, "clip feature"]:
-        """Compute the last stage's maps, averaged over time and space."""
-        features: Tensor = self.dropout(self.pool(self.network(clip)).flatten(1))
+        """Average the last stage's maps over time and space."""
+        features: Tensor = self.dropout(state.mean(dim=(2, 3, 4)))
         return features

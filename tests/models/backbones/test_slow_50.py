@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from asd_experiments.models.backbones.slow import Slow
+from asd_experiments.models.backbones.slow_50 import Slow
 
 
 def test_same_weights_same_features_as_slow_r50():
