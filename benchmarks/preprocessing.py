@@ -35,7 +35,7 @@ from preprocess.cohort import preprocess
 from preprocess.pipeline import Preprocessor
 
 DATA = Path(__file__).parents[2] / "shared/data"
-NUM_VIDEOS = 8
+NUM_VIDEOS = 20
 NUM_FRAMES = 150
 WIDTH, HEIGHT, RATE_HZ = 1920, 1080, 30
 BITS_PER_SECOND = 14_000_000
