@@ -6,7 +6,13 @@ import pytest
 
 from asd_experiments.config import ValidateConfig
 from asd_experiments.data import video_file
-from asd_experiments.data.manifest import LabelsError, read_labels, unreadable_videos, validate
+from asd_experiments.data.manifest import (
+    LabelsError,
+    read_labels,
+    unreadable,
+    unreadable_videos,
+    validate,
+)
 
 
 def write_video(path: Path, shade: int) -> None:
@@ -103,7 +109,22 @@ def test_unreadable_videos_do_not_spoil_the_labels(tmp_path, videos):
     assert len(table) == 5
     reasons = unreadable_videos(table, videos)
     assert list(reasons) == [3, 5, 6]
-    assert all("Invalid data found" in reason for reason in reasons.values())
+    assert reasons[3] == "it is a text file, not a video"
+    assert reasons[5] == reasons[6] == "the file is empty; copy it again"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        ("Für später\r\n".encode(), "it is a text file, not a video"),
+        (bytes(9000), "it begins with zeros"),
+        (bytes(range(256)) * 20, "it is not a video, or only a part of one"),
+    ],
+)
+def test_a_file_that_is_no_video_is_called_what_it_is(tmp_path, content, reason):
+    (tmp_path / "Mustermann.mp4").write_bytes(content)
+    assert unreadable(tmp_path / "Mustermann.mp4").startswith(reason)
 
 
 def test_headers_are_held_to_the_bounds(tmp_path, videos, monkeypatch):

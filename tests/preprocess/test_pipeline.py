@@ -197,11 +197,11 @@ def test_unreadable_videos_are_named_first_and_left_out(
     (tmp_path / "text.mp4").write_text("this is no video")
     outcome = preprocess(config)
     first_line = capsys.readouterr().out.splitlines()[0]
-    assert first_line.startswith("row 3 cannot be read and is left out: Invalid data found")
+    assert first_line.startswith("row 3 cannot be read and is left out: it is a text file")
     assert list(outcome.labels["video"]) == ["walk.mp4"]
     (failure,) = outcome.failures
     assert failure["video"] == "text.mp4"
-    assert failure["reason"].startswith("it cannot be decoded at its start: Invalid data found")
+    assert failure["reason"] == "it cannot be decoded at its start: it is a text file, not a video"
 
 
 def test_fps_is_part_of_the_recipe(tmp_path: Path) -> None:
