@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import av
@@ -95,6 +96,8 @@ copy.mp4,P6,ASD,,64
         assert expected in message
     assert len(caught.value.problems) == 10
     assert message.startswith("10 problems")
+    rows = [int(re.match(r"row (\d+):", problem)[1]) for problem in caught.value.problems]
+    assert rows == [2, 3, 4, 4, 5, 6, 7, 7, 8, 9]
 
 
 def test_unreadable_videos_do_not_spoil_the_labels(tmp_path, videos):
@@ -171,6 +174,20 @@ def test_spreadsheet_exports_are_read(tmp_path, videos):
 def test_validate_says_what_it_found(tmp_path, videos, capsys):
     config = ValidateConfig(videos=str(videos), labels=str(labels_file(tmp_path, GOOD)))
     validate(config)
-    assert capsys.readouterr().out == (
-        "3 videos of 2 patients (1 ASD, 1 non_ASD): no problem found.\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "3 videos of 2 patients (1 ASD, 1 non_ASD): no problem found.",
+        "Only the header and the first frame of each video were read: "
+        "truncated and damaged files are found by preprocess, which decodes them whole.",
+        "Warning: class 'ASD' has 1 patient; cross-validation needs at least 3",
+        "Warning: class 'non_ASD' has 1 patient; cross-validation needs at least 3",
+    ]
+
+
+def test_validate_warns_of_a_single_class_and_of_no_large_one(tmp_path, videos, capsys):
+    rows = [f"{name},P{name},ASD" for name in ("a.mp4", "b.mp4", "sub dir/ü.mp4")]
+    labels = labels_file(tmp_path, "\n".join(["video,patient_id,label", *rows]))
+    validate(ValidateConfig(videos=str(videos), labels=str(labels)))
+    (warning,) = [li for li in capsys.readouterr().out.splitlines() if "Warning" in li]
+    assert warning == (
+        "Warning: there is one class only; training needs at least two to tell apart"
     )
