@@ -1,6 +1,6 @@
 """Labelled videos to a clip store."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +48,11 @@ def preprocess(config: PreprocessConfig) -> Outcome:
     writer = StoreWriter(
         config.store, preprocessor.recipe, preprocessor.backends, preprocessor.weights
     )
-    for row, reason in unreadable_videos(labels, Path(config.videos)).items():
+    unreadable = unreadable_videos(labels, Path(config.videos))
+    for row, reason in unreadable.items():
         print(f"row {row} cannot be read and is left out: {reason}")
     with closing(_results(config, list(labels["video"]), preprocessor, writer)) as results:
-        outcome = _gathered(results, labels)
+        outcome = _gathered(results, labels, already_named=unreadable.keys())
     if not outcome.labels.empty:
         writer.finish(outcome.labels, outcome.failures)
     return outcome
@@ -86,18 +87,25 @@ def _results(
         yield from map(Worker(videos, preprocessor, writer), names)
 
 
-def _gathered(results: Iterator[Result], labels: pd.DataFrame) -> Outcome:
-    """Outcome in the order of the labels, whatever order the results come in."""
+def _gathered(
+    results: Iterator[Result], labels: pd.DataFrame, *, already_named: Collection[int]
+) -> Outcome:
+    """Outcome in the order of the labels, whatever order the results come in.
+
+    A failure is shown as it comes, by its row: the name of a file may be that of a patient.
+    """
+    row_of = dict(zip(labels["video"], labels.index + FIRST_ROW, strict=True))
     found: dict[str, Result] = {}
     progress = progress_bar(results, total=len(labels), title="preprocess", unit="video")
     for result in progress:
         found[result.video] = result
-        if result.reason:
-            progress.write(f"{result.video}: {result.reason}")
+        row = row_of[result.video]
+        if result.reason and row not in already_named:
+            progress.write(f"row {row} is left out: {result.reason}")
     in_order = [found[name] for name in labels["video"]]
     failures = [
-        {"video": r.video, "reason": r.reason, "row": str(row + FIRST_ROW), "label": label}
-        for row, (r, label) in enumerate(zip(in_order, labels["label"], strict=True))
+        {"video": r.video, "reason": r.reason, "row": str(row_of[r.video]), "label": label}
+        for r, label in zip(in_order, labels["label"], strict=True)
         if r.reason
     ]
     stored = [result.key is not None for result in in_order]

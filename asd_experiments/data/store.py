@@ -378,7 +378,7 @@ class StoreWriter:
         for row in labels.astype(object).where(labels.notna(), None).to_dict("records"):
             committed = self._committed(str(row["key"]))
             if committed is None:
-                raise StoreError(f"video {row['video']!r} is not in the store")
+                raise StoreError(f"video {row['key']} is not in the store; run preprocess again")
             rows.append({**row, **committed["facts"]})
             contents.append(committed["content_sha256"])
         digest = _digest({**self._origin, "videos": rows, "contents": contents})

@@ -61,7 +61,7 @@ def test_a_video_that_breaks_off_is_invisible_and_can_be_written_again(tmp_path)
         writer.write(*described(1, 20), breaks_off())
     key = video_key(facts_of(1, 20).source_sha256)
     assert writer.facts(key) is None
-    with pytest.raises(StoreError, match="is not in the store"):
+    with pytest.raises(StoreError, match=f"video {key} is not in the store"):
         writer.finish(labels_of(1), [])
     with pytest.raises(StoreError, match="not finished"):
         ClipStore(url)

@@ -179,9 +179,9 @@ def test_failed_video_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixtu
     outcome = preprocess(config)
     assert [(f["row"], f["label"]) for f in outcome.failures] == [("2", "ASD"), ("4", "ASD")]
     output = "".join(capsys.readouterr())
-    assert "empty.mp4: no person found" in output
-    assert "cut.mp4: it is truncated: " in output
-    assert str(tmp_path / "cut.mp4") not in output
+    assert "row 2 is left out: no person found" in output
+    assert "row 4 is left out: it is truncated: " in output
+    assert "mp4" not in output and str(tmp_path) not in output
     assert (len(outcome.labels), outcome.num_new) == (1, 1)
     store = ClipStore(config.store)
     assert list(store.videos["video"]) == ["walk.mp4"]
@@ -196,7 +196,9 @@ def test_unreadable_videos_are_named_first_and_left_out(
     config = write_cohort(tmp_path, videos)
     (tmp_path / "text.mp4").write_text("this is no video")
     outcome = preprocess(config)
-    first_line = capsys.readouterr().out.splitlines()[0]
+    output = "".join(capsys.readouterr())
+    first_line = output.splitlines()[0]
+    assert output.count("it is a text file") == 1 and "text.mp4" not in output
     assert first_line.startswith("row 3 cannot be read and is left out: it is a text file")
     assert list(outcome.labels["video"]) == ["walk.mp4"]
     (failure,) = outcome.failures
