@@ -153,7 +153,7 @@ class ClipStore:
         self.backends: dict[str, str] = attributes["backends"]
         self.failures: list[dict[str, str]] = attributes["failures"]
         self.videos = pd.DataFrame(attributes["videos"])
-        self._weights_sha256: dict[str, str] = attributes["weights_sha256"]
+        self.weights_sha256: dict[str, str] = attributes["weights_sha256"]
 
     def _open(self) -> None:
         try:
@@ -212,11 +212,11 @@ class ClipStore:
 
     def weights(self) -> dict[str, bytes]:
         """Weights of the networks that preprocessed the videos, by role."""
-        return {role: self._weights(role) for role in sorted(self._weights_sha256)}
+        return {role: self._weights(role) for role in sorted(self.weights_sha256)}
 
     def _weights(self, role: str) -> bytes:
         content = np.asarray(self._array_at(f"weights/{role}")[:]).tobytes()
-        if hashlib.sha256(content).hexdigest() != self._weights_sha256[role]:
+        if hashlib.sha256(content).hexdigest() != self.weights_sha256[role]:
             raise StoreError(
                 f"the weights of {role} in {str(self.url)!r} are damaged; "
                 "delete the store and run preprocess"

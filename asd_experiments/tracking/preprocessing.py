@@ -15,7 +15,7 @@ from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
 from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.artifacts import log_table
-from asd_experiments.tracking.dataset import dataset_input
+from asd_experiments.tracking.dataset import dataset_input, store_origin
 from asd_experiments.tracking.runs import (
     Interrupted,
     command_run,
@@ -31,6 +31,7 @@ from preprocess.quality import quality_figures
 from preprocess.report import Exclusion, write_report
 
 _NAMING = {"videos", "labels"}  # places whose names may be those of patients
+_FILES = ("store", "people_weights", "people_config", "segment_weights", "flow_weights")
 
 
 class NothingStoredError(InputError):
@@ -71,8 +72,22 @@ def run_preprocess(config: PreprocessConfig) -> str:
 
 def _log_start(run_id: str, config: PreprocessConfig) -> None:
     MlflowClient().set_tag(run_id, "asd.level", "preprocess")
-    parameters = {name: value for name, value in asdict(config).items() if name not in _NAMING}
+    typed = MlflowClient().get_run(run_id).data.params  # by the user of `mlflow run`
+    parameters = {
+        name: _without_folders(name, value) if name in _FILES else value
+        for name, value in asdict(config).items()
+        if name not in _NAMING and not (name in _FILES and name in typed)
+    }
     log_parameters(run_id, parameters)
+
+
+def _without_folders(name: str, value: str | None) -> str | None:
+    """Name of a file or store: the folders above may be named after people, and change."""
+    if value is None:
+        return None
+    path = Path(value)
+    is_in_zoo = name == "people_config" and not path.is_absolute() and not path.is_file()
+    return value if is_in_zoo else path.name
 
 
 def _log_outcome(run_id: str, config: PreprocessConfig, outcome: Outcome, seconds: float) -> None:
@@ -91,8 +106,7 @@ def _log_outcome(run_id: str, config: PreprocessConfig, outcome: Outcome, second
         metrics["num_patients"] = outcome.labels["patient_id"].nunique()
         store = ClipStore(config.store)
         MlflowClient().log_inputs(run_id, [dataset_input(store, "preprocessing")])
-        origin = {"digest": store.digest, "recipe": store.recipe, "backends": store.backends}
-        MlflowClient().log_dict(run_id, origin, "store.json")
+        MlflowClient().log_dict(run_id, store_origin(store), "store.json")
     log_metrics(run_id, {name: float(value) for name, value in metrics.items()})
 
 

@@ -85,7 +85,29 @@ def test_parameters_are_resolved_and_name_no_place_of_videos(done, config):
     params = done.data.params
     assert params.keys().isdisjoint({"videos", "labels"})
     assert (params["size"], params["overlays"], params["segment"]) == ("64", "true", "")
-    assert params["store"] == config.store
+    assert (params["store"], params["flow_weights"]) == (Path(config.store).name, "")
+    (dataset,) = done.inputs.dataset_inputs
+    assert json.loads(dataset.dataset.source) == {"uri": config.store}
+
+
+def test_files_are_logged_by_their_names(project_folder, tmp_path, monkeypatch):
+    config = cohort(tmp_path / "videos", ("first_walk",), ())
+    folder = tmp_path / "Zorro"
+    weights = {role: str(folder / f"{role}.pth") for role in ("people", "flow")}
+    monkeypatch.setattr("preprocess.cohort.load_weights", lambda _: {})
+    run_preprocess(
+        replace(
+            config,
+            overlays=False,
+            people_weights=weights["people"],
+            people_config="COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
+            flow_weights=weights["flow"],
+        )
+    )
+    params = last_run().data.params
+    assert (params["people_weights"], params["flow_weights"]) == ("people.pth", "flow.pth")
+    assert params["people_config"] == "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+    assert "Zorro" not in str(params)
 
 
 def test_the_data_set_is_logged_with_the_digest_of_the_store(done, config):
@@ -209,7 +231,8 @@ def test_when_stopped_the_run_is_killed_and_what_is_stored_stays(
 def test_under_mlflow_run_its_run_is_used(project_folder, config, monkeypatch):
     client = MlflowClient()
     run = client.create_run("0")
-    for name, text in {"size": "'64'", "margin": "1.5e-1", "segment": "''"}.items():
+    typed = {"size": "'64'", "margin": "1.5e-1", "segment": "''", "store": "typed", "labels": "x"}
+    for name, text in typed.items():
         client.log_param(run.info.run_id, name, text)
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
     with pytest.raises(SystemExit, match="1"):
@@ -217,4 +240,5 @@ def test_under_mlflow_run_its_run_is_used(project_folder, config, monkeypatch):
     done = client.get_run(run.info.run_id)
     assert done.info.status == "FINISHED"
     assert done.data.params["resolved/margin"] == "0.15"
-    assert not {"resolved/size", "resolved/segment", "resolved/videos"} & done.data.params.keys()
+    resolved = {name for name in done.data.params if name.startswith("resolved/")}
+    assert resolved == {"resolved/margin"}
