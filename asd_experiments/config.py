@@ -99,6 +99,7 @@ _PLACES = {
     *("workers", "ray_address", "overlays"),
 }
 FINDERS_WITHOUT_MASKS: frozenset[PersonFinderName] = frozenset({"onnx"})
+FINDERS_FROM_A_FILE: frozenset[PersonFinderName] = frozenset({"onnx"})
 
 
 @dataclass(frozen=True, config=_SETTINGS)
@@ -167,9 +168,12 @@ class PreprocessConfig:
     def _body_is_segmented(self) -> "PreprocessConfig":
         if self.segment is None and self.people in FINDERS_WITHOUT_MASKS:
             *others, last = get_args(SegmenterName)
-            raise ValueError(
+            rule = (
                 f"people={self.people} finds no masks; choose segment={', '.join(others)} or {last}"
             )
+            if self.people_weights is None and self.people in FINDERS_FROM_A_FILE:
+                rule += f"; and give people_weights=FILE, which people={self.people} needs"
+            raise ValueError(rule)
         return self
 
     @property

@@ -1,9 +1,10 @@
 """Labelled videos to a clip store."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,7 +12,9 @@ from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import FIRST_ROW, read_labels, unreadable_videos
 from asd_experiments.data.store import StoreWriter
 from asd_experiments.progress import progress_bar
+from preprocess.method import MethodError
 from preprocess.pipeline import Preprocessor, load_weights
+from preprocess.weights import no_file
 from preprocess.worker import Plan, Result, Worker
 from preprocess.workers import in_processes, num_workers
 
@@ -44,17 +47,51 @@ def preprocess(config: PreprocessConfig) -> Outcome:
         WorkersError: If worker processes cannot be used.
     """
     labels = read_labels(Path(config.labels), Path(config.videos))
-    preprocessor = Preprocessor(config.recipe, load_weights(config))
+    preprocessor = Preprocessor(config.recipe, _load_weights(config))
     writer = StoreWriter(
         config.store, preprocessor.recipe, preprocessor.backends, preprocessor.weights
     )
-    for row, reason in unreadable_videos(labels, Path(config.videos)).items():
+    unreadable = unreadable_videos(labels, Path(config.videos))
+    for row, reason in unreadable.items():
         print(f"row {row} cannot be read and is left out: {reason}")
     with closing(_results(config, list(labels["video"]), preprocessor, writer)) as results:
-        outcome = _gathered(results, labels)
+        outcome = _gathered(results, labels, already_named=unreadable.keys())
     if not outcome.labels.empty:
         writer.finish(outcome.labels, outcome.failures)
     return outcome
+
+
+_WITHOUT_WEIGHTS: dict[str, dict[str, Any]] = {
+    "people": {"people": "motion", "people_weights": None, "people_config": None},
+    "segment": {"segment": "background", "segment_weights": None},
+    "flow": {"flow": "dis", "flow_weights": None},
+}
+"""By role, a method that needs nothing: put in its place, the others can be asked alone."""
+
+
+def _load_weights(config: PreprocessConfig) -> dict[str, bytes]:
+    """Weights of every method by role; what is missing for any of them is reported together.
+
+    Raises:
+        MethodError: If a method's library or weights cannot be had.
+    """
+    weights: dict[str, bytes] = {}
+    problems = []
+    for role in _WITHOUT_WEIGHTS:
+        others = [changes for name, changes in _WITHOUT_WEIGHTS.items() if name != role]
+        alone = replace(config, **{n: v for changes in others for n, v in changes.items()})
+        try:
+            weights |= load_weights(alone)
+        except MethodError as error:
+            problems.append(str(error))
+            file = getattr(config, f"{role}_weights")
+            if isinstance(error.__cause__, ImportError) and file and not Path(file).exists():
+                problems.append(no_file(Path(file), f"{role}_weights"))
+    if len(problems) == 1:
+        raise MethodError(problems[0])
+    if problems:
+        raise MethodError("\n  ".join([f"{len(problems)} problems with the methods:", *problems]))
+    return weights
 
 
 def _results(
@@ -86,18 +123,25 @@ def _results(
         yield from map(Worker(videos, preprocessor, writer), names)
 
 
-def _gathered(results: Iterator[Result], labels: pd.DataFrame) -> Outcome:
-    """Outcome in the order of the labels, whatever order the results come in."""
+def _gathered(
+    results: Iterator[Result], labels: pd.DataFrame, *, already_named: Collection[int]
+) -> Outcome:
+    """Outcome in the order of the labels, whatever order the results come in.
+
+    A failure is shown as it comes, by its row: the name of a file may be that of a patient.
+    """
+    row_of = dict(zip(labels["video"], labels.index + FIRST_ROW, strict=True))
     found: dict[str, Result] = {}
     progress = progress_bar(results, total=len(labels), title="preprocess", unit="video")
     for result in progress:
         found[result.video] = result
-        if result.reason:
-            progress.write(f"{result.video}: {result.reason}")
+        row = row_of[result.video]
+        if result.reason and row not in already_named:
+            progress.write(f"row {row} is left out: {result.reason}")
     in_order = [found[name] for name in labels["video"]]
     failures = [
-        {"video": r.video, "reason": r.reason, "row": str(row + FIRST_ROW), "label": label}
-        for row, (r, label) in enumerate(zip(in_order, labels["label"], strict=True))
+        {"video": r.video, "reason": r.reason, "row": str(row_of[r.video]), "label": label}
+        for r, label in zip(in_order, labels["label"], strict=True)
         if r.reason
     ]
     stored = [result.key is not None for result in in_order]

@@ -356,5 +356,6 @@ def _room() -> Iterator[None]:
     except OSError as error:
         raise ScratchError(
             f"pictures cannot be kept in the folder for temporary files: {_reason(error)}; "
-            f"make room there or set TMPDIR to a folder with {_MOST_KEPT_BYTES / 2**30:.0f} GiB"
+            "make room there or set TMPDIR to a folder with "
+            f"{_MOST_KEPT_BYTES / 2**30:.0f} GiB for each worker"
         ) from error

@@ -137,7 +137,7 @@ RULES = (
         "Patient mistaken for somebody else",
         3,
         lambda video, _: video.num_switches > 0,
-        "patient and another body were mixed up {num_switches} times",
+        "times that patient and another body were mixed up: {num_switches}",
     ),
     Rule(
         "enlarged",

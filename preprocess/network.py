@@ -118,7 +118,7 @@ def read_state(file: Path, parameter: str) -> object:
 def not_weights(file: Path, parameter: str, error: Exception) -> MethodError:
     """The error that says why a file cannot be read as weights."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return MethodError(f"{parameter}: {file.name!r} is not a file of weights ({reason})")
+    return MethodError(f"{parameter}: {str(file)!r} is not a file of weights ({reason})")
 
 
 def fit(network: nn.Module, weights: object) -> dict[str, Tensor] | None:

@@ -9,6 +9,7 @@ import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ SAMPLE = 50
 """Videos that are shown beside them, evenly spread over the rest."""
 
 _COLUMNS, _SIDE_PX = 8, 128
+_NONE = "-"
 
 _PRESENCE = {
     Presence.SEEN: ("seen", "seen and stored"),
@@ -208,11 +210,15 @@ def _classes(
 
 
 def _median_text(column: _Column, figures: Sequence[Figures]) -> str:
-    """The middle video's text: of two in the middle, the smaller one's."""
-    if not figures:
-        return "-"
+    """The middle video's text: of two in the middle, the smaller one's.
+
+    A video that has no such figure (nan) has no place in the order and is left out.
+    """
     field = _COMPARED[column.title]
-    values = sorted(figures, key=lambda video: float(getattr(video, field)))
+    known = [video for video in figures if not isnan(getattr(video, field))]
+    if not known:
+        return _NONE
+    values = sorted(known, key=lambda video: float(getattr(video, field)))
     return column.text(values[(len(values) - 1) // 2])
 
 
@@ -221,7 +227,11 @@ def _share(value: float) -> str:
 
 
 def _column(title: str, field: str, text: Callable[[Any], str] = str) -> _Column:
-    return _Column(title, describe(field), lambda video: text(getattr(video, field)))
+    def cell(video: Figures) -> str:
+        value = getattr(video, field)
+        return _NONE if isinstance(value, float) and isnan(value) else text(value)
+
+    return _Column(title, describe(field), cell)
 
 
 _TABLE = [

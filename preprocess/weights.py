@@ -18,9 +18,14 @@ def read_file(file: Path, parameter: str) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        raise MethodError(f"{parameter}: there is no file {file.name!r}") from None
+        raise MethodError(no_file(file, parameter)) from None
     except OSError as error:
-        raise MethodError(f"{parameter}: {file.name!r} cannot be read ({error.strerror})") from None
+        raise MethodError(f"{parameter}: {str(file)!r} cannot be read ({error.strerror})") from None
+
+
+def no_file(file: Path, parameter: str) -> str:
+    """Say that the file that a parameter names does not exist."""
+    return f"{parameter}: there is no file {str(file)!r}"
 
 
 def refuse_config(source: WeightsSource, option: str) -> None:

@@ -46,7 +46,8 @@ def test_a_rule_about_several_parameters_names_them(capsys):
     text = message(capsys, "preprocess", "--videos", "v", "--labels", "l", "--people", "onnx")
     assert text == (
         "1 problem with the parameters:\n"
-        "  people=onnx finds no masks; choose segment=background, grabcut or torchvision"
+        "  people=onnx finds no masks; choose segment=background, grabcut or torchvision; "
+        "and give people_weights=FILE, which people=onnx needs"
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -16,6 +17,19 @@ REQUIRED_COLUMNS = ("video", "patient_id", "label")
 READER_ANSWERS = ("yes", "no", "undecided")
 FIRST_ROW = 2
 """Line of the labels file that holds its first video; line 1 holds the column names."""
+
+FEWEST_PATIENTS = 3
+"""Fewest patients of a class that can be cross-validated: one each to train, select and test."""
+
+
+class Finding(NamedTuple):
+    """Something wrong in one row of a labels file."""
+
+    row: int
+    """Its line in the file."""
+
+    text: str
+    """What is wrong."""
 
 
 class LabelsError(InputError):
@@ -34,15 +48,32 @@ def validate(config: ValidateConfig) -> None:
         LabelsError: If anything is wrong; it lists every problem by row, unreadable videos too.
     """
     videos = Path(config.videos)
-    labels, problems = _checked(Path(config.labels), videos)
+    labels, findings = _checked(Path(config.labels), videos)
     for row, reason in unreadable_videos(labels, videos).items():
         name = labels["video"][row - FIRST_ROW]
-        problems.append(f"row {row}: video {name!r} cannot be read: {reason}")
-    if problems:
-        raise LabelsError(problems)
+        findings.append(Finding(row, f"video {name!r} cannot be read: {reason}"))
+    _refuse(findings)
     patients = labels.drop_duplicates("patient_id")["label"].value_counts()
     classes = ", ".join(f"{count} {label}" for label, count in patients.items())
     print(f"{len(labels)} videos of {patients.sum()} patients ({classes}): no problem found.")
+    print(
+        "Only the header and the first frame of each video were read: "
+        "truncated and damaged files are found by preprocess, which decodes them whole."
+    )
+    for warning in _too_few_patients(patients):
+        print(f"Warning: {warning}")
+
+
+def _too_few_patients(patients: pd.Series) -> list[str]:
+    """What stands in the way of a training, which the store does not need."""
+    if len(patients) < 2:
+        return ["there is one class only; training needs at least two to tell apart"]
+    return [
+        f"class {label!r} has {count} patient{'s' if count > 1 else ''}; "
+        f"cross-validation needs at least {FEWEST_PATIENTS}"
+        for label, count in patients.items()
+        if count < FEWEST_PATIENTS
+    ]
 
 
 def read_labels(labels: Path, videos: Path) -> pd.DataFrame:
@@ -58,9 +89,8 @@ def read_labels(labels: Path, videos: Path) -> pd.DataFrame:
     Raises:
         LabelsError: If anything is wrong; it lists every problem by row.
     """
-    table, problems = _checked(labels, videos)
-    if problems:
-        raise LabelsError(problems)
+    table, findings = _checked(labels, videos)
+    _refuse(findings)
     return _with_numbers(table)
 
 
@@ -83,7 +113,14 @@ def unreadable_videos(labels: pd.DataFrame, videos: Path) -> dict[int, str]:
     }
 
 
-def _checked(labels: Path, videos: Path) -> tuple[pd.DataFrame, list[str]]:
+def _refuse(findings: list[Finding]) -> None:
+    """List everything that is wrong in the order of the file, in which it is mended."""
+    if findings:
+        in_order = sorted(findings, key=lambda finding: finding.row)
+        raise LabelsError([f"row {row}: {text}" for row, text in in_order])
+
+
+def _checked(labels: Path, videos: Path) -> tuple[pd.DataFrame, list[Finding]]:
     """The table as text, and what is wrong with it."""
     table = _read_table(labels)
     if not videos.is_dir():
@@ -135,31 +172,33 @@ def _rows(table: pd.DataFrame, column: str) -> Iterator[tuple[int, str]]:
     return enumerate(table[column], start=FIRST_ROW)
 
 
-def _empty_cells(table: pd.DataFrame) -> list[str]:
+def _empty_cells(table: pd.DataFrame) -> list[Finding]:
     return [
-        f"row {row}: {column} is empty"
+        Finding(row, f"{column} is empty")
         for column in REQUIRED_COLUMNS
         for row, cell in _rows(table, column)
         if not cell
     ]
 
 
-def _labels_per_patient(table: pd.DataFrame) -> list[str]:
-    problems = []
+def _labels_per_patient(table: pd.DataFrame) -> list[Finding]:
+    findings = []
     first: dict[str, tuple[int, str]] = {}
     for (row, patient), label in zip(_rows(table, "patient_id"), table["label"], strict=True):
         first_row, first_label = first.setdefault(patient, (row, label))
         if patient and label and first_label and label != first_label:
-            problems.append(
-                f"row {row}: patient {patient!r} is labelled {label!r} here "
+            text = (
+                f"patient {patient!r} is labelled {label!r} here "
                 f"but {first_label!r} in row {first_row}; a patient has one label"
             )
-    return problems
+            findings.append(Finding(row, text))
+    return findings
 
 
-def _reader_answers(table: pd.DataFrame) -> list[str]:
+def _reader_answers(table: pd.DataFrame) -> list[Finding]:
+    answers = ", ".join(READER_ANSWERS)
     return [
-        f"row {row}: {column} must be one of {', '.join(READER_ANSWERS)} or empty, got {cell!r}"
+        Finding(row, f"{column} must be one of {answers} or empty, got {cell!r}")
         for column in table.columns
         if column.startswith("reader_")
         for row, cell in _rows(table, column)
@@ -172,21 +211,24 @@ def _metadata_columns(table: pd.DataFrame) -> list[str]:
     return [c for c in table.columns if c not in known and not c.startswith("reader_")]
 
 
-def _mixed_columns(table: pd.DataFrame) -> list[str]:
+def _mixed_columns(table: pd.DataFrame) -> list[Finding]:
     """A metadata column is all numbers or all text: a stray `n/a` must not change its type."""
-    problems = []
+    findings = []
     for column in _metadata_columns(table):
         filled = table[column][table[column] != ""]
         numeric = np.isfinite(pd.to_numeric(filled, errors="coerce"))
         if not numeric.any() or numeric.all():
             continue
         odd = numeric.index[numeric != (numeric.mean() >= 0.5)]
-        problems += [
-            f"row {index + FIRST_ROW}: column {column!r} mixes numbers and text, got "
-            f"{table[column][index]!r}; leave the cell empty where there is no value"
+        findings += [
+            Finding(
+                index + FIRST_ROW,
+                f"column {column!r} mixes numbers and text, got {table[column][index]!r}; "
+                "leave the cell empty where there is no value",
+            )
             for index in odd
         ]
-    return problems
+    return findings
 
 
 def _with_numbers(table: pd.DataFrame) -> pd.DataFrame:
@@ -198,8 +240,8 @@ def _with_numbers(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _video_files(table: pd.DataFrame, videos: Path) -> list[str]:
-    problems = []
+def _video_files(table: pd.DataFrame, videos: Path) -> list[Finding]:
+    findings = []
     first_row_of: dict[Path, int] = {}
     root = videos.resolve()
     for row, name in _rows(table, "video"):
@@ -208,12 +250,12 @@ def _video_files(table: pd.DataFrame, videos: Path) -> list[str]:
         path = (root / name).resolve()
         first_row = first_row_of.setdefault(path, row)
         if first_row != row:
-            problems.append(f"row {row}: video {name!r} stands in row {first_row} already")
+            findings.append(Finding(row, f"video {name!r} stands in row {first_row} already"))
         elif not path.is_relative_to(root):
-            problems.append(f"row {row}: video {name!r} lies outside the videos folder")
+            findings.append(Finding(row, f"video {name!r} lies outside the videos folder"))
         elif not path.is_file():
-            problems.append(f"row {row}: video {name!r} does not exist in the videos folder")
-    return problems + _same_content(first_row_of)
+            findings.append(Finding(row, f"video {name!r} does not exist in the videos folder"))
+    return findings + _same_content(first_row_of)
 
 
 def unreadable(video: Path) -> str | None:
@@ -232,19 +274,19 @@ def unreadable(video: Path) -> str | None:
     return None
 
 
-def _same_content(row_of: dict[Path, int]) -> list[str]:
+def _same_content(row_of: dict[Path, int]) -> list[Finding]:
     """The same recording under two names would put one walk on both sides of a split."""
     by_size: dict[int, list[Path]] = {}
     for path in row_of:
         if path.is_file() and path.stat().st_size:
             by_size.setdefault(path.stat().st_size, []).append(path)
     first: dict[str, Path] = {}
-    problems = []
+    findings = []
     for path in (path for paths in by_size.values() if len(paths) > 1 for path in paths):
         twin = first.setdefault(file_sha256(path), path)
         if twin is not path:
-            problems.append(f"row {row_of[path]}: same file content as row {row_of[twin]}")
-    return problems
+            findings.append(Finding(row_of[path], f"same file content as row {row_of[twin]}"))
+    return findings
 
 
 def file_sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import BaseCrossValidator, LeaveOneGroupOut, StratifiedGroupKFold
 
+from asd_experiments.data.manifest import FEWEST_PATIENTS
 from asd_experiments.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -81,10 +82,11 @@ def _check_counts(patients: pd.DataFrame, *, folds: int, group_by: str) -> None:
         )
     if group_by == "patient_id":
         per_class = patients["label"].value_counts()
-        if per_class.min() < 3:
+        if per_class.min() < FEWEST_PATIENTS:
             raise SplitError(
                 f"class {per_class.idxmin()!r} has {per_class.min()} patients; train, val and "
-                "test must each hold one, so every class needs at least 3 (and folds=3)"
+                f"test must each hold one, so every class needs at least {FEWEST_PATIENTS} "
+                f"(and folds={FEWEST_PATIENTS})"
             )
         if per_class.min() < folds < groups:
             raise SplitError(

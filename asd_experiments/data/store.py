@@ -45,7 +45,7 @@ from zarr.abc.store import Store
 from zarr.errors import ContainsGroupError
 
 from asd_experiments.data.array_writer import ArrayWriter, array_in
-from asd_experiments.data.storage import StoreError, open_storage, refuse_other_folder
+from asd_experiments.data.storage import Storage, StoreError, open_storage, refuse_other_folder
 
 SCHEMA = 2
 FLOW_STEP_PX = 1 / 64
@@ -153,11 +153,12 @@ class ClipStore:
         self.backends: dict[str, str] = attributes["backends"]
         self.failures: list[dict[str, str]] = attributes["failures"]
         self.videos = pd.DataFrame(attributes["videos"])
-        self._weights_sha256: dict[str, str] = attributes["weights_sha256"]
+        self.weights_sha256: dict[str, str] = attributes["weights_sha256"]
 
     def _open(self) -> None:
         try:
             storage = open_storage(self.url, read_only=True)
+            _refuse_file(storage, str(self.url))
             self._root = zarr.open_group(storage, mode="r", zarr_format=3)
         except StoreError:
             raise
@@ -211,11 +212,11 @@ class ClipStore:
 
     def weights(self) -> dict[str, bytes]:
         """Weights of the networks that preprocessed the videos, by role."""
-        return {role: self._weights(role) for role in sorted(self._weights_sha256)}
+        return {role: self._weights(role) for role in sorted(self.weights_sha256)}
 
     def _weights(self, role: str) -> bytes:
         content = np.asarray(self._array_at(f"weights/{role}")[:]).tobytes()
-        if hashlib.sha256(content).hexdigest() != self._weights_sha256[role]:
+        if hashlib.sha256(content).hexdigest() != self.weights_sha256[role]:
             raise StoreError(
                 f"the weights of {role} in {str(self.url)!r} are damaged; "
                 "delete the store and run preprocess"
@@ -268,6 +269,7 @@ class StoreWriter:
         self._size = int(str(recipe["size"]))
         try:
             self._storage = open_storage(url)
+            _refuse_file(self._storage, self._url)
             refuse_other_folder(self._storage, self._url)
             self._open_root()
         except StoreError:
@@ -378,7 +380,7 @@ class StoreWriter:
         for row in labels.astype(object).where(labels.notna(), None).to_dict("records"):
             committed = self._committed(str(row["key"]))
             if committed is None:
-                raise StoreError(f"video {row['video']!r} is not in the store")
+                raise StoreError(f"video {row['key']} is not in the store; run preprocess again")
             rows.append({**row, **committed["facts"]})
             contents.append(committed["content_sha256"])
         digest = _digest({**self._origin, "videos": rows, "contents": contents})
@@ -410,6 +412,16 @@ def quantise_flow(
     """Store flow in steps of `FLOW_STEP_PX`; the error is at most half a step."""
     steps = np.rint(flow / FLOW_STEP_PX)
     return np.clip(steps, _INT16.min, _INT16.max).astype(np.int16)
+
+
+def _refuse_file(storage: Storage, url: str) -> None:
+    """A store is a folder: it can neither be a file nor lie below one."""
+    if storage.folder is None:
+        return
+    for place in (storage.folder, *storage.folder.parents):
+        if place.is_file():
+            how = "is a file" if place == storage.folder else f"lies below the file {str(place)!r}"
+            raise StoreError(f"store must be a folder or a URL, but {url!r} {how}; choose another")
 
 
 def _damaged(url: str | Store) -> StoreError:

@@ -1,7 +1,9 @@
 """What a video file must keep to, and what its header says about it before anything is decoded."""
 
+import errno
 import re
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.container import InputContainer
@@ -17,6 +19,8 @@ LARGEST_SIDE_PX = 4096
 FEWEST_FRAMES = 2
 """Fewest frames of a video: optical flow needs pairs."""
 
+_START_BYTES = 4096
+_TEXT = bytes([*b"\t\n\r\f", *range(0x20, 0x7F), *range(0x80, 0x100)])
 _DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
@@ -24,15 +28,30 @@ def open_video(path: str) -> InputContainer:
     """Open a file so that a decoder refuses any picture larger than the bounds allow.
 
     Raises:
-        av.error.FFmpegError: If it is no video.
-        OSError: If it cannot be read.
+        OSError: If it is no video or cannot be read; `strerror` says why.
     """
     limit = {"max_pixels": str(LARGEST_SIDE_PX**2)}
-    container = av.open(path, options=limit, metadata_errors="replace")
+    try:
+        container = av.open(path, options=limit, metadata_errors="replace")
+    except av.error.InvalidDataError:
+        raise OSError(errno.EINVAL, _what_it_is(Path(path))) from None
     for stream in container.streams.video:
         if stream.codec_context is not None:
             stream.codec_context.options = dict(limit)
     return container
+
+
+def _what_it_is(path: Path) -> str:
+    """What a file is that FFmpeg takes for no video."""
+    with path.open("rb") as file:
+        start = file.read(_START_BYTES)
+    if not start:
+        return "the file is empty; copy it again"
+    if not start.translate(None, delete=_TEXT):
+        return "it is a text file, not a video"
+    if not start.strip(b"\0"):
+        return "it begins with zeros, as incomplete copies do; copy it again"
+    return "it is not a video, or only a part of one: no header of a video is in it"
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:

@@ -1,6 +1,7 @@
 """A clip store as MLflow knows it."""
 
 import json
+from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
@@ -31,3 +32,13 @@ def dataset_input(store: ClipStore, context: str) -> DatasetInput:
         profile=json.dumps(profile),
     )
     return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
+
+
+def store_origin(store: ClipStore) -> dict[str, Any]:
+    """How a store was made; weights are told by the SHA-256 of what the store keeps of them."""
+    return {
+        "digest": store.digest,
+        "recipe": store.recipe,
+        "backends": store.backends,
+        "weights_sha256": store.weights_sha256,
+    }

@@ -5,6 +5,8 @@ import time
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
@@ -15,7 +17,7 @@ from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
 from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.artifacts import log_table
-from asd_experiments.tracking.dataset import dataset_input
+from asd_experiments.tracking.dataset import dataset_input, store_origin
 from asd_experiments.tracking.runs import (
     Interrupted,
     command_run,
@@ -30,7 +32,10 @@ from preprocess.overlay import write_overlay
 from preprocess.quality import quality_figures
 from preprocess.report import Exclusion, write_report
 
+_REPORT = "report.html"
+_MOST_NAMED = 10
 _NAMING = {"videos", "labels"}  # places whose names may be those of patients
+_FILES = ("store", "people_weights", "people_config", "segment_weights", "flow_weights")
 
 
 class NothingStoredError(InputError):
@@ -45,7 +50,7 @@ def run_preprocess(config: PreprocessConfig) -> str:
 
     Raises:
         InputError: If labels, methods or store cannot be used, or no video could be stored.
-        SystemExit: At the end, if a video failed; at once, if somebody stops it.
+        SystemExit: At the end, if a video failed, with what to do; at once, if somebody stops it.
     """
     use_tracking_store()
     default_name = f"preprocess {config.people} {config.flow} {config.size} px"
@@ -65,14 +70,28 @@ def run_preprocess(config: PreprocessConfig) -> str:
             "What is stored stays: run it again to go on"
         ) from error
     if outcome.failures:
-        raise SystemExit(1)
+        raise SystemExit(f"preprocess: {_what_next(outcome)}")
     return run_id
 
 
 def _log_start(run_id: str, config: PreprocessConfig) -> None:
     MlflowClient().set_tag(run_id, "asd.level", "preprocess")
-    parameters = {name: value for name, value in asdict(config).items() if name not in _NAMING}
+    typed = MlflowClient().get_run(run_id).data.params  # by the user of `mlflow run`
+    parameters = {
+        name: _without_folders(name, value) if name in _FILES else value
+        for name, value in asdict(config).items()
+        if name not in _NAMING and not (name in _FILES and name in typed)
+    }
     log_parameters(run_id, parameters)
+
+
+def _without_folders(name: str, value: str | None) -> str | None:
+    """Name of a file or store: the folders above may be named after people, and change."""
+    if value is None:
+        return None
+    path = Path(value)
+    is_in_zoo = name == "people_config" and not path.is_absolute() and not path.is_file()
+    return value if is_in_zoo else path.name
 
 
 def _log_outcome(run_id: str, config: PreprocessConfig, outcome: Outcome, seconds: float) -> None:
@@ -91,8 +110,7 @@ def _log_outcome(run_id: str, config: PreprocessConfig, outcome: Outcome, second
         metrics["num_patients"] = outcome.labels["patient_id"].nunique()
         store = ClipStore(config.store)
         MlflowClient().log_inputs(run_id, [dataset_input(store, "preprocessing")])
-        origin = {"digest": store.digest, "recipe": store.recipe, "backends": store.backends}
-        MlflowClient().log_dict(run_id, origin, "store.json")
+        MlflowClient().log_dict(run_id, store_origin(store), "store.json")
     log_metrics(run_id, {name: float(value) for name, value in metrics.items()})
 
 
@@ -112,7 +130,7 @@ def _log_quality(
     ]
     MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, _note(videos, exclusions))
     with tempfile.TemporaryDirectory(prefix="report_") as folder:
-        path = Path(folder) / "report.html"
+        path = Path(folder) / _REPORT
         write_report(
             path,
             store=store,
@@ -159,7 +177,7 @@ def _note(videos: list[JudgedVideo], exclusions: list[Exclusion]) -> str:
     flagged = sum(bool(video.flags) for video in videos)
     lines = [
         f"{len(videos)} of {len(videos) + len(exclusions)} videos are stored, "
-        f"{flagged} of them have flags. Pictures and reasons: `report.html` among the artifacts."
+        f"{flagged} of them have flags. Pictures and reasons: `{_REPORT}` among the artifacts."
     ]
     if counts := flag_counts(videos):
         lines += ["", "| flag | severity | videos |", "|---|---|---|"]
@@ -175,4 +193,36 @@ def _print_summary(run_id: str, config: PreprocessConfig, outcome: Outcome) -> N
         f"{outcome.num_new} new, {num_stored - outcome.num_new} there already, "
         f"{len(outcome.failures)} failed."
     )
-    print("\n".join([*where_to_see(run_id), "          report.html is among its artifacts"]))
+    lines = where_to_see(run_id)
+    report = _report_file(run_id)
+    if report is None:
+        lines.append(f"          {_REPORT} is among its artifacts")
+    else:
+        lines.insert(0, f"Report:   {report}")
+    print("\n".join(lines))
+
+
+def _report_file(run_id: str) -> Path | None:
+    """The report as a file; None where artifacts are not kept on this machine."""
+    uri = MlflowClient().get_run(run_id).info.artifact_uri or ""
+    place = urlsplit(uri)
+    if place.scheme not in ("", "file"):
+        return None
+    path = Path(url2pathname(place.path) if place.scheme else uri) / _REPORT
+    return path if path.is_file() else None
+
+
+def _what_next(outcome: Outcome) -> str:
+    """Why the exit status is 1 although there is a store, and how to end with 0."""
+    rows = [failure["row"] for failure in outcome.failures]
+    named = ", ".join(rows[:_MOST_NAMED])
+    if len(rows) > _MOST_NAMED:
+        named += f" and {len(rows) - _MOST_NAMED} more"
+    return (
+        f"{len(rows)} of {len(rows) + len(outcome.labels)} videos could not be stored "
+        f"(row{'s' if len(rows) > 1 else ''} {named}); the report says why.\n"
+        f"The store is complete without {'them' if len(rows) > 1 else 'it'} and can be trained on. "
+        "To try again, mend the files and run the same command:\n"
+        "what is stored is not done again. To do without, take the rows out of the labels file "
+        "and run it again; the exit status is 0 then."
+    )

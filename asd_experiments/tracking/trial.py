@@ -17,7 +17,7 @@ from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
-from asd_experiments.tracking.dataset import dataset_input
+from asd_experiments.tracking.dataset import dataset_input, store_origin
 from asd_experiments.tracking.model import ModelCard, TrialModelWriter
 from asd_experiments.tracking.runs import (
     Interrupted,
@@ -148,8 +148,7 @@ def _log_start(
     }
     log_parameters(run_id, {**resolved, **facts})
     client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
-    origin = {"digest": store.digest, "recipe": store.recipe, "backends": store.backends}
-    client.log_dict(run_id, {**origin, "failures": store.failures}, "store.json")
+    client.log_dict(run_id, {**store_origin(store), "failures": store.failures}, "store.json")
     log_table(run_id, validation.manifest, "folds.csv")
     client.log_inputs(run_id, [dataset_input(store, "training")])
 

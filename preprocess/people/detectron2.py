@@ -24,7 +24,9 @@ from preprocess.people.zoo_file import read_zoo_file
 
 _DEFAULT_CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 _ZOO = "https://github.com/facebookresearch/detectron2/blob/main/MODEL_ZOO.md"
-_INSTALL = 'pip install --no-build-isolation "asd_experiments[detectron2]"'
+_INSTALL = (
+    'uv pip install setuptools wheel ninja && uv pip install --no-build-isolation ".[detectron2]"'
+)
 _GPU_BATCH = 8
 
 

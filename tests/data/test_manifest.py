@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import av
@@ -6,7 +7,13 @@ import pytest
 
 from asd_experiments.config import ValidateConfig
 from asd_experiments.data import video_file
-from asd_experiments.data.manifest import LabelsError, read_labels, unreadable_videos, validate
+from asd_experiments.data.manifest import (
+    LabelsError,
+    read_labels,
+    unreadable,
+    unreadable_videos,
+    validate,
+)
 
 
 def write_video(path: Path, shade: int) -> None:
@@ -89,6 +96,8 @@ copy.mp4,P6,ASD,,64
         assert expected in message
     assert len(caught.value.problems) == 10
     assert message.startswith("10 problems")
+    rows = [int(re.match(r"row (\d+):", problem)[1]) for problem in caught.value.problems]
+    assert rows == [2, 3, 4, 4, 5, 6, 7, 7, 8, 9]
 
 
 def test_unreadable_videos_do_not_spoil_the_labels(tmp_path, videos):
@@ -103,7 +112,22 @@ def test_unreadable_videos_do_not_spoil_the_labels(tmp_path, videos):
     assert len(table) == 5
     reasons = unreadable_videos(table, videos)
     assert list(reasons) == [3, 5, 6]
-    assert all("Invalid data found" in reason for reason in reasons.values())
+    assert reasons[3] == "it is a text file, not a video"
+    assert reasons[5] == reasons[6] == "the file is empty; copy it again"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        ("Für später\r\n".encode(), "it is a text file, not a video"),
+        (bytes(9000), "it begins with zeros"),
+        (bytes(range(256)) * 20, "it is not a video, or only a part of one"),
+    ],
+)
+def test_a_file_that_is_no_video_is_called_what_it_is(tmp_path, content, reason):
+    (tmp_path / "Mustermann.mp4").write_bytes(content)
+    assert unreadable(tmp_path / "Mustermann.mp4").startswith(reason)
 
 
 def test_headers_are_held_to_the_bounds(tmp_path, videos, monkeypatch):
@@ -150,6 +174,20 @@ def test_spreadsheet_exports_are_read(tmp_path, videos):
 def test_validate_says_what_it_found(tmp_path, videos, capsys):
     config = ValidateConfig(videos=str(videos), labels=str(labels_file(tmp_path, GOOD)))
     validate(config)
-    assert capsys.readouterr().out == (
-        "3 videos of 2 patients (1 ASD, 1 non_ASD): no problem found.\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "3 videos of 2 patients (1 ASD, 1 non_ASD): no problem found.",
+        "Only the header and the first frame of each video were read: "
+        "truncated and damaged files are found by preprocess, which decodes them whole.",
+        "Warning: class 'ASD' has 1 patient; cross-validation needs at least 3",
+        "Warning: class 'non_ASD' has 1 patient; cross-validation needs at least 3",
+    ]
+
+
+def test_validate_warns_of_a_single_class_and_of_no_large_one(tmp_path, videos, capsys):
+    rows = [f"{name},P{name},ASD" for name in ("a.mp4", "b.mp4", "sub dir/ü.mp4")]
+    labels = labels_file(tmp_path, "\n".join(["video,patient_id,label", *rows]))
+    validate(ValidateConfig(videos=str(videos), labels=str(labels)))
+    (warning,) = [li for li in capsys.readouterr().out.splitlines() if "Warning" in li]
+    assert warning == (
+        "Warning: there is one class only; training needs at least two to tell apart"
     )

@@ -61,7 +61,7 @@ def test_a_video_that_breaks_off_is_invisible_and_can_be_written_again(tmp_path)
         writer.write(*described(1, 20), breaks_off())
     key = video_key(facts_of(1, 20).source_sha256)
     assert writer.facts(key) is None
-    with pytest.raises(StoreError, match="is not in the store"):
+    with pytest.raises(StoreError, match=f"video {key} is not in the store"):
         writer.finish(labels_of(1), [])
     with pytest.raises(StoreError, match="not finished"):
         ClipStore(url)
@@ -122,8 +122,24 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     with pytest.raises(StoreError, match="a folder with other things in it"):
         StoreWriter(str(tmp_path), RECIPE, {})
     assert [path.name for path in tmp_path.iterdir()] == ["walk.mp4"]
-    with pytest.raises(StoreError, match="no clip store can be made"):
-        StoreWriter(str(tmp_path / "walk.mp4" / "s.zarr"), RECIPE, {})
+
+
+def writer_at(url: str) -> StoreWriter:
+    return StoreWriter(url, RECIPE, {})
+
+
+@pytest.mark.parametrize("opened", [ClipStore, writer_at])
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_store_is_no_file_and_lies_in_none(tmp_path, opened, scheme):
+    file = tmp_path / "labels.csv"
+    file.write_text("video")
+    url = f"{scheme}{file}"
+    with pytest.raises(StoreError, match=rf"store must be a folder .*{file}' is a file; choose"):
+        opened(url)
+    for below in ("x", "x/y"):
+        with pytest.raises(StoreError, match=rf"/{below}' lies below the file '{file}'; choose"):
+            opened(f"{url}/{below}")
+    assert file.read_text() == "video"
 
 
 def test_a_store_that_is_not_there_or_of_another_schema_is_refused(tmp_path, monkeypatch):

@@ -80,6 +80,34 @@ def test_weights_that_cannot_be_downloaded_are_reported_before_any_video(
     )
 
 
+def test_all_that_is_missing_is_reported_together(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A library, a file that goes with it, and the files of two other methods."""
+    for module in [name for name in sys.modules if name.split(".")[0] == "detectron2"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "detectron2", None)
+    chosen = {
+        "people": "detectron2",
+        "people_weights": "no people.pkl",
+        "segment": "torchvision",
+        "segment_weights": "none.pth",
+        "flow": "raft_small",
+        "flow_weights": str(tmp_path / "none.pth"),
+    }
+    with pytest.raises(SystemExit) as caught:
+        main(["preprocess", *options, *(w for n, v in chosen.items() for w in (f"--{n}", v))])
+    first, *problems = str(caught.value).splitlines()
+    assert first == "preprocess: 4 problems with the methods:"
+    assert problems[0].startswith("  people=detectron2 needs detectron2 ")
+    assert problems[1:] == [
+        "  people_weights: there is no file 'no people.pkl'",
+        "  segment_weights: there is no file 'none.pth'",
+        f"  flow_weights: there is no file '{tmp_path / 'none.pth'}'",
+    ]
+    assert not (tmp_path / "s.zarr").exists()
+
+
 def test_missing_weights_are_reported_on_the_command_line(
     options: list[str], tmp_path: Path
 ) -> None:

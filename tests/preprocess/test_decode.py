@@ -379,6 +379,7 @@ def test_full_disk_is_not_the_videos_fault(
     monkeypatch.setattr(decode, "TemporaryFile", disk)
     with pytest.raises(ScratchError, match=f"{reason}; make room there or set TMPDIR") as caught:
         probe(video)
+    assert str(caught.value).endswith(" to a folder with 1 GiB for each worker")
     assert "\n" not in str(caught.value)
     assert not isinstance(caught.value, DecodeError)
 

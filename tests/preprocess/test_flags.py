@@ -37,7 +37,7 @@ FAULTS = {
     "bridged": ({"bridged_share": 0.3}, "person interpolated in 30 % of the stored frames"),
     "short": ({"longest_seconds": 0.6}, "longest stretch lasts 0.6 s"),
     "other_people": ({"num_people": 2}, "2 people were followed"),
-    "switched": ({"num_switches": 3}, "mixed up 3 times"),
+    "switched": ({"num_switches": 3}, "mixed up: 3"),
     "enlarged": ({"enlargement": 2.3}, "body enlarged 2.3 times"),
     "beyond_picture": ({"crop_side_px": 1500.0}, "crop of 1500 px in a picture 1080 px high"),
     "unsteady_crop": ({"crop_jitter": 0.01}, "crop jitters by 1.00 % of its side"),
@@ -97,5 +97,5 @@ def test_the_table_keeps_every_figure_flag_and_remark(tmp_path) -> None:
     table = pd.read_parquet(tmp_path / "quality.parquet")
     assert table["row"].tolist() == [3, 2] and table["severity"].tolist() == [3, 0]
     assert table["flags"].map(list).tolist() == [["switched"], []]
-    assert list(table["remarks"][0]) == ["patient and another body were mixed up 2 times"]
+    assert list(table["remarks"][0]) == ["times that patient and another body were mixed up: 2"]
     assert table["enlargement"].tolist() == [0.32, 0.32]

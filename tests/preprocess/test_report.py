@@ -2,19 +2,24 @@
 
 import base64
 import re
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from html.parser import HTMLParser
+from itertools import repeat
+from math import nan
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
-from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store import ClipStore, Presence, StoreWriter, video_key
 from preprocess.flags import JudgedVideo, judge
 from preprocess.quality import quality_figures
 from preprocess.report import SAMPLE, WORST, Exclusion, video_name, write_report
+from tests.conftest import facts_of, moving_square
 
 VOID = {"meta", "img", "br", "line", "rect", "polyline"}
 
@@ -127,6 +132,46 @@ def test_what_comes_from_a_file_is_escaped(small_store: ClipStore, judged, tmp_p
     videos = [JudgedVideo(replace(v.figures, label=evil), v.flags) for v in judged]
     page = written(tmp_path / "r.html", small_store, videos, recipe={evil: evil})
     assert not page.all("script") and evil in page.text
+
+
+def test_everything_that_can_be_known_of_a_frame_is_drawn_and_explained(tmp_path) -> None:
+    facts = facts_of(1, 20)
+    presence = np.repeat(np.arange(len(Presence), dtype=np.uint8), 6)
+    url = str(tmp_path / "s.zarr")
+    writer = StoreWriter(url, {"size": 32}, {})
+    writer.write(facts, presence, moving_square(20, size=32, step=1, seed=0))
+    key = video_key(facts.source_sha256)
+    row = {"video": "v.mp4", "patient_id": "P", "label": "ASD", "key": key}
+    writer.finish(pd.DataFrame([row]), [])
+    store = ClipStore(url)
+    videos = judge(list(quality_figures(store, [2])), size=32, margin=0.15)
+    page = written(tmp_path / "report.html", store, videos)
+    source = (tmp_path / "report.html").read_text(encoding="utf-8")
+    bars = Counter(bar["class"] for bar in page.all("rect"))
+    assert bars == {
+        f"fill-{name}": 2  # in the legend and in the drawing
+        for name in ("seen", "bridged", "left-out", "nearby", "absent")
+    }
+    assert all(f".{name} {{ fill:" in source for name in bars)
+    meanings = re.findall(r"<title>(.+?)</title></rect>", source)
+    assert len(set(meanings)) == len(Presence)
+    assert all(page.text.count(meaning) >= 2 for meaning in meanings)
+
+
+def test_a_figure_that_a_video_does_not_have_is_no_number(
+    small_store: ClipStore, judged, tmp_path
+) -> None:
+    """A video without masks has no speed of the body, and none to put into a median."""
+    speeds = {"ASD": iter([nan, 3.0, nan, 1.0, 2.0, nan]), "non_ASD": repeat(nan)}
+    videos = [
+        v._replace(figures=replace(v.figures, body_flow_px=next(speeds[v.figures.label])))
+        for v in judged
+    ]
+    page = written(tmp_path / "report.html", small_store, videos)
+    text = " ".join(page.text.split())
+    assert re.search(r" ASD 6 6 0 \d+ 1\.2 s 25 90 % 1\.00 \S+ % 2\.00 px", text)
+    assert re.search(r" non_ASD 6 6 0 \d+ 1\.2 s 25 90 % 1\.00 \S+ % - ", text)
+    assert not re.search(r"\bnan\b", text.split("What the columns mean")[0])
 
 
 def test_without_any_stored_video_the_exclusions_are_reported(tmp_path) -> None:

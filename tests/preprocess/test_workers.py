@@ -55,7 +55,7 @@ def test_several_workers_give_what_one_gives(
     for config in (alone, several):
         outcomes.append(preprocess(config))
         lines = capsys.readouterr().out.splitlines()
-        printed.append(sorted(line for line in lines if line.startswith("empty")))
+        printed.append(sorted(line for line in lines if line.startswith("row ")))
     assert outcomes[1].labels.equals(outcomes[0].labels)
     assert outcomes[1].failures == outcomes[0].failures
     assert [f["video"] for f in outcomes[1].failures] == ["empty1.mp4", "empty2.mp4"]

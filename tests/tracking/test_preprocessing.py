@@ -6,6 +6,7 @@ import re
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -17,7 +18,14 @@ from mlflow.tracking import MlflowClient
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import LabelsError
 from asd_experiments.data.store import ClipStore
-from asd_experiments.tracking.preprocessing import NothingStoredError, run_preprocess
+from asd_experiments.tracking.preprocessing import (
+    NothingStoredError,
+    _print_summary,
+    _report_file,
+    _what_next,
+    run_preprocess,
+)
+from preprocess.cohort import Outcome
 from tests.preprocess.films import film, walk, wall, write_video
 
 NAMES = ("Mustermann", "Zorro", "Geheim", "first_walk", "second_walk", "nobody")
@@ -69,7 +77,7 @@ def done(project_folder, config, printed) -> Run:
         patch.setattr("builtins.print", lambda text: printed.append(text))
         with pytest.raises(SystemExit) as caught:
             run_preprocess(config)
-    assert caught.value.code == 1  # a video failed
+    printed.append(str(caught.value.code))  # a text: the exit status is 1
     return last_run()
 
 
@@ -78,14 +86,90 @@ def test_the_run_is_finished_although_a_video_failed(done, config, printed):
     assert done.info.run_name == "preprocess motion dis 64 px"
     text = "\n".join(printed)
     assert f"2 of 3 videos are in {config.store}: 2 new, 0 there already, 1 failed." in text
-    assert f"runs/{done.info.run_id}" in text and "report.html" in text
+    assert f"runs/{done.info.run_id}" in text
+    (report,) = re.findall(r"^Report:   (.*)$", text, re.MULTILINE)
+    assert Path(report).read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_the_last_words_say_what_to_do_about_a_failed_video(printed, done):
+    assert printed[-1] == (
+        "preprocess: 1 of 3 videos could not be stored (row 2); the report says why.\n"
+        "The store is complete without it and can be trained on. "
+        "To try again, mend the files and run the same command:\n"
+        "what is stored is not done again. To do without, take the rows out of the labels file "
+        "and run it again; the exit status is 0 then."
+    )
+
+
+def test_what_is_said_to_do_ends_with_exit_status_0(done, config, tmp_path):
+    table = pd.read_csv(config.labels)
+    table.iloc[1:].to_csv(tmp_path / "labels.csv", index=False)
+    run_id = run_preprocess(replace(config, labels=str(tmp_path / "labels.csv"), overlays=False))
+    again = MlflowClient().get_run(run_id)
+    assert (again.data.metrics["num_new"], again.data.metrics["num_failed"]) == (0, 0)
+    digests = [run.inputs.dataset_inputs[0].dataset.digest for run in (done, again)]
+    assert digests[0] == digests[1]
+
+
+def test_many_failed_rows_are_not_all_named():
+    failures = [
+        {"video": "v", "reason": "r", "row": str(row), "label": "A"} for row in range(2, 14)
+    ]
+    said = _what_next(Outcome(pd.DataFrame({"video": ["v"]}), failures, 1))
+    assert said.startswith(
+        "12 of 13 videos could not be stored (rows 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more);"
+    )
+
+
+@pytest.mark.parametrize("as_uri", [str, Path.as_uri])
+def test_the_report_is_found_wherever_it_is_a_file(tmp_path, as_uri, monkeypatch):
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    (folder / "report.html").touch()
+    info = SimpleNamespace(artifact_uri=as_uri(folder))
+    monkeypatch.setattr(MlflowClient, "get_run", lambda *_: SimpleNamespace(info=info))
+    assert _report_file("abc") == folder / "report.html"
+
+
+@pytest.mark.parametrize("place", ["mlflow-artifacts:/1/abc/artifacts", "s3://bucket/1", "/gone"])
+def test_where_the_report_is_no_file_here_the_run_is_named_alone(
+    done, config, place, monkeypatch, capsys
+):
+    info = SimpleNamespace(artifact_uri=place, experiment_id="1")
+    monkeypatch.setattr(MlflowClient, "get_run", lambda *_: SimpleNamespace(info=info))
+    _print_summary("abc", config, Outcome(pd.DataFrame({"video": ["v"]}), [], 1))
+    lines = capsys.readouterr().out.splitlines()
+    assert "runs/abc" in "".join(lines) and not any("Report:" in line for line in lines)
+    assert lines[-1] == "          report.html is among its artifacts"
 
 
 def test_parameters_are_resolved_and_name_no_place_of_videos(done, config):
     params = done.data.params
     assert params.keys().isdisjoint({"videos", "labels"})
     assert (params["size"], params["overlays"], params["segment"]) == ("64", "true", "")
-    assert params["store"] == config.store
+    assert (params["store"], params["flow_weights"]) == (Path(config.store).name, "")
+    (dataset,) = done.inputs.dataset_inputs
+    assert json.loads(dataset.dataset.source) == {"uri": config.store}
+
+
+def test_files_are_logged_by_their_names(project_folder, tmp_path, monkeypatch):
+    config = cohort(tmp_path / "videos", ("first_walk",), ())
+    folder = tmp_path / "Zorro"
+    weights = {role: str(folder / f"{role}.pth") for role in ("people", "flow")}
+    monkeypatch.setattr("preprocess.cohort.load_weights", lambda _: {})
+    run_preprocess(
+        replace(
+            config,
+            overlays=False,
+            people_weights=weights["people"],
+            people_config="COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
+            flow_weights=weights["flow"],
+        )
+    )
+    params = last_run().data.params
+    assert (params["people_weights"], params["flow_weights"]) == ("people.pth", "flow.pth")
+    assert params["people_config"] == "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+    assert "Zorro" not in str(params)
 
 
 def test_the_data_set_is_logged_with_the_digest_of_the_store(done, config):
@@ -139,7 +223,7 @@ def test_no_name_gets_into_the_tracking_server(done, project_folder):
 
 
 def test_a_second_run_computes_nothing_anew(done, config):
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match=r"1 of 3 videos could not be stored \(row 2\)"):
         run_preprocess(replace(config, overlays=False))
     again = last_run()
     assert again.data.metrics["num_new"] == 0 and "videos_per_second" not in again.data.metrics
@@ -209,12 +293,14 @@ def test_when_stopped_the_run_is_killed_and_what_is_stored_stays(
 def test_under_mlflow_run_its_run_is_used(project_folder, config, monkeypatch):
     client = MlflowClient()
     run = client.create_run("0")
-    for name, text in {"size": "'64'", "margin": "1.5e-1", "segment": "''"}.items():
+    typed = {"size": "'64'", "margin": "1.5e-1", "segment": "''", "store": "typed", "labels": "x"}
+    for name, text in typed.items():
         client.log_param(run.info.run_id, name, text)
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match=r"1 of 3 videos could not be stored \(row 2\)"):
         run_preprocess(replace(config, overlays=False))
     done = client.get_run(run.info.run_id)
     assert done.info.status == "FINISHED"
     assert done.data.params["resolved/margin"] == "0.15"
-    assert not {"resolved/size", "resolved/segment", "resolved/videos"} & done.data.params.keys()
+    resolved = {name for name in done.data.params if name.startswith("resolved/")}
+    assert resolved == {"resolved/margin"}

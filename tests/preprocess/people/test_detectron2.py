@@ -202,7 +202,7 @@ def test_weights_of_another_network_are_refused(
     for name in ("less.pth", "list.pth", "imagenet.pkl"):
         with pytest.raises(MethodError, match="does not hold the weights of people_config; take"):
             METHOD.load_weights(WeightsSource(tmp_path / name, str(config_file)))
-    with pytest.raises(MethodError, match=r"there is no file 'none\.pkl'"):
+    with pytest.raises(MethodError, match=r"there is no file '/.*none\.pkl'"):
         METHOD.load_weights(WeightsSource(tmp_path / "none.pkl"))
 
 
