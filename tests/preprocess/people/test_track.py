@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -114,6 +116,72 @@ def test_body_cut_by_the_border_is_left_out() -> None:
     track = follow(frames, **SETTINGS)
     assert track.boxes[0, 0] > 0
     assert len(track.boxes) == 79
+
+
+def assert_consistent(track: Track) -> None:
+    """Every stored frame once, in order, and known as stored."""
+    assert (np.diff(track.frames) > 0).all()
+    assert track.frames.tolist() == np.flatnonzero(track.presence >= Presence.BRIDGED).tolist()
+
+
+def test_a_body_that_disappears_takes_nothing_from_one_that_walks_on() -> None:
+    """The one that disappears has been followed for longer."""
+    frames = [[body(500)] if n < 60 else [] for n in range(120)]
+    for n in range(5, 120):
+        frames[n] = [*frames[n], body(60 + 3 * n)]
+    track = follow(frames, **SETTINGS)
+    assert track.frames.tolist() == list(range(5, 120))
+    assert set(track.presence[5:]) == {Presence.SEEN}
+    assert track.num_people == 2
+
+
+def test_paths_that_overlap_repeat_no_frame() -> None:
+    """The patient is seen twice, side by side, for a while before one of the two goes on alone."""
+    frames = [[body(60 + 4 * n)] if n < 60 else [] for n in range(120)]
+    for n in range(52, 120):
+        frames[n] = [*frames[n], body(120 + 4 * n)]
+    track = follow(frames, **SETTINGS)
+    assert set(track.presence) == {Presence.SEEN}
+    assert_consistent(track)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_frames_ascend_whatever_is_seen(seed: int) -> None:
+    """Walkers that come, go, change direction and are seen in pieces."""
+    rng = np.random.default_rng(seed)
+    walkers = [walk_across(int(rng.integers(0, 150)), s * 8) for s in rng.choice([-1, 1], 4)]
+    frames: list[list[Detection]] = [[] for _ in range(260)]
+    for walker in walkers:
+        for n, seen in walker.items():
+            waist = rng.choice([100, 100, 100, 130, 160])
+            x0, y0, x1, y1 = seen.box
+            for top, bottom in pairwise(sorted({y0, waist, y1})):
+                box = np.array([x0, top + 3, x1, bottom - 3], np.float32)
+                frames[n].append(seen._replace(box=box))
+    assert_consistent(follow(frames, **SETTINGS))
+
+
+def legs(x: float, top: float = 140.0) -> Detection:
+    return body(x)._replace(box=np.array([x - 20, top, x + 20, 200], np.float32))
+
+
+def test_a_body_of_which_only_the_legs_were_seen_at_first_is_one_body() -> None:
+    """Legs are most of a body: the body that appears around them is more than a part of them."""
+    frames = [[legs(100 + 3 * n)] if n < 20 else [body(100 + 3 * n)] for n in range(80)]
+    track = follow(frames, **SETTINGS)
+    assert set(track.presence[:20]) == {Presence.LEFT_OUT}
+    assert set(track.presence[20:]) == {Presence.SEEN}
+    assert track.num_people == 1
+
+
+def test_somebody_seen_in_part_at_first_counts_from_the_first_frame() -> None:
+    """At frame 14 only the feet are seen, at frame 20 the whole body; the other left before."""
+    behind = [legs(500, top=150) if n < 20 else body(500) for n in range(60)]
+    behind[14] = legs(500, top=185)
+    frames = [[body(100 + 3 * n), behind[n]] for n in range(60)]
+    for n in range(13):
+        frames[n].append(body(600))
+    assert follow(frames, **SETTINGS).num_people == 3
 
 
 @pytest.mark.parametrize("frames", [[], [[]] * 50, [[body(100)]] * 11, [[body(9)], [body(500)]]])
