@@ -153,7 +153,7 @@ def _detections(
     """What `follow` takes; the bodies themselves are kept beside."""
     for seen in frames:
         bodies.append(seen)
-        yield [Detection(body.box, body.score) for body in seen]
+        yield [Detection(body.box) for body in seen]
 
 
 def _bodies(video: Video, detector: Detector) -> Iterator[list[Body]]:

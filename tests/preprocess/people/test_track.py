@@ -13,8 +13,8 @@ def num_seen(track: Track) -> int:
     return int((track.presence == Presence.SEEN).sum())
 
 
-def body(x: float, score: float = 0.05, height: float = 100.0) -> Detection:
-    return Detection(np.array([x - 20, 100, x + 20, 100 + height], np.float32), score)
+def body(x: float, height: float = 100.0) -> Detection:
+    return Detection(np.array([x - 20, 100, x + 20, 100 + height], np.float32))
 
 
 def test_walk_is_followed_from_its_first_to_its_last_frame() -> None:
@@ -46,7 +46,7 @@ def walk_across(first: int, step: float) -> dict[int, Detection]:
         middle = x if step > 0 else 640 - x
         left, right = np.clip([middle - 20, middle + 20], 0, 640)
         if right - left > 4:
-            there[first + n] = Detection(np.array([left, 100, right, 200], np.float32), 0.05)
+            there[first + n] = Detection(np.array([left, 100, right, 200], np.float32))
     return there
 
 
@@ -75,7 +75,7 @@ def test_frames_in_which_two_bodies_are_one_are_bridged_and_counted() -> None:
     frames = [[body(100 + 3 * n)] for n in range(80)]
     for n in range(40, 46):
         box = frames[n][0].box + np.array([-90, 0, 90, 0], np.float32)
-        frames[n] = [Detection(box, 0.2)]
+        frames[n] = [Detection(box)]
     track = follow(frames, **SETTINGS)
     assert track.num_switches == 1
     assert set(track.presence[40:46]) == {Presence.BRIDGED}
@@ -87,7 +87,7 @@ def test_body_in_pieces_is_one_body() -> None:
     for n in range(30, 40):
         x0, y0, x1, y1 = frames[n][0].box
         pieces = [(x0, y0, x1, y0 + 20), (x0, y0 + 60, x1, y1)]
-        frames[n] = [Detection(np.array(piece, np.float32), 0.01) for piece in pieces]
+        frames[n] = [Detection(np.array(piece, np.float32)) for piece in pieces]
     track = follow(frames, **SETTINGS)
     assert num_seen(track) == 60
     np.testing.assert_allclose(track.boxes[:, [1, 3]], np.tile([100, 200], (60, 1)))
@@ -99,18 +99,18 @@ def test_people_beside_the_patient_are_counted() -> None:
 
 
 def test_walker_is_preferred_to_a_larger_body_that_stays() -> None:
-    frames = [[body(100 + 3 * n), body(500, score=0.1, height=150)] for n in range(80)]
+    frames = [[body(100 + 3 * n), body(500, height=150)] for n in range(80)]
     np.testing.assert_allclose(follow(frames, **SETTINGS).boxes[-1, 0], 80 + 3 * 79)
 
 
 def test_two_walkers_who_cross_keep_their_ways() -> None:
-    frames = [[body(100 + 4 * n), body(420 - 4 * n, score=0.03)] for n in range(80)]
+    frames = [[body(100 + 4 * n), body(420 - 4 * n)] for n in range(80)]
     np.testing.assert_allclose(follow(frames, **SETTINGS).boxes[:, 0], 80 + 4 * np.arange(80))
 
 
 def test_body_cut_by_the_border_is_left_out() -> None:
     frames = [
-        [Detection(np.array([max(0, 3 * n - 60), 100, 3 * n, 200], np.float32), 0.05)]
+        [Detection(np.array([max(0, 3 * n - 60), 100, 3 * n, 200], np.float32))]
         for n in range(1, 100)
     ]
     track = follow(frames, **SETTINGS)
