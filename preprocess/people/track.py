@@ -41,9 +41,6 @@ class Detection(NamedTuple):
     box: Float32[np.ndarray, " 4"]
     """x0, y0, x1, y1, source pixels."""
 
-    score: float = 0.0
-    """The larger, the more likely a person: a detector's score, or the share of the picture."""
-
 
 @dataclass(frozen=True)
 class Track:
