@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
@@ -111,6 +112,13 @@ class Preprocessor:
             return f"OpenCV: {error.err}"
         except MemoryError:
             return "it does not fit into memory"
+        except av.error.FFmpegError as error:
+            return f"its pictures cannot be converted: {error.strerror}"
+        except RuntimeError as error:
+            torch = sys.modules.get("torch")  # in use only if a method needs it
+            if torch is None or not isinstance(error, torch.OutOfMemoryError):
+                raise
+            return "it does not fit into the GPU's memory"
         return None
 
     def _frames(self, video: Video, person: Person) -> Iterator[PreparedFrame]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pandas as pd
@@ -228,6 +229,59 @@ def test_bug_is_not_mistaken_for_a_bad_video(
     monkeypatch.setattr("preprocess.people.motion.MOTION", method)
     with pytest.raises(TypeError, match="a bug"):
         preprocess(config)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "it does not fit into the GPU's memory"),
+        (
+            av.error.InvalidDataError(1094995529, "Invalid data found", "/videos/a.mp4"),
+            "its pictures cannot be converted: Invalid data found",
+        ),
+        (
+            av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory"),
+            "it does not fit into memory",
+        ),
+    ],
+    ids=["gpu", "av", "av_memory"],
+)
+def test_what_one_video_asks_too_much_of_costs_no_other(
+    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of two videos fails while its flow is computed, the second does not."""
+    errors = [error]
+
+    def flow(earlier: np.ndarray, _: np.ndarray) -> np.ndarray:
+        if errors:
+            raise errors.pop()
+        return np.zeros((*earlier.shape[:3], 2), np.float32)
+
+    videos = {n: film(walk(96, 160, 30), wall(96, 160, seed=i)) for i, n in enumerate("ab")}
+    config = write_cohort(tmp_path, {f"{n}.mp4": pictures for n, pictures in videos.items()})
+    method = without_weights("flow=scarce", lambda: flow, libraries=())
+    monkeypatch.setattr("preprocess.flow.dis.DIS", method)
+    outcome = preprocess(config)
+    assert [(f["video"], f["reason"]) for f in outcome.failures] == [("a.mp4", reason)]
+    assert list(outcome.labels["video"]) == ["b.mp4"]
+
+
+def test_a_file_that_vanishes_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = {n: film(walk(96, 160, 30), wall(96, 160, seed=i)) for i, n in enumerate("ab")}
+    config = write_cohort(tmp_path, {f"{n}.mp4": pictures for n, pictures in videos.items()})
+
+    def vanish(*_: object) -> dict[int, str]:
+        (tmp_path / "a.mp4").unlink()
+        return {}
+
+    monkeypatch.setattr("preprocess.cohort.unreadable_videos", vanish)
+    outcome = preprocess(config)
+    (failure,) = outcome.failures
+    assert failure["video"] == "a.mp4"
+    assert failure["reason"] == "it cannot be read: No such file or directory"
+    assert list(outcome.labels["video"]) == ["b.mp4"]
 
 
 def test_full_disks_are_not_mistaken_for_bad_videos(
