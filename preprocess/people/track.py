@@ -59,7 +59,8 @@ class Track:
     """People seen for long enough to be followed, the patient among them."""
 
     num_switches: int
-    """Times that the patient could not be told from another body, or was mistaken for it."""
+    """Times that the patient's box changed its size too suddenly for a body: it held another body
+    or a shadow as well, or a part of the patient. Such frames are not stored as seen."""
 
     @property
     def stretches(self) -> list[slice]:
@@ -313,7 +314,10 @@ def _track(patient: list[_Path], num_people: int, num_frames: int, scale: _Scale
 
 
 def _strange(path: _Path, scale: _Scale) -> Bool[np.ndarray, " seen"]:
-    """Boxes that hold another body, or another one as well."""
+    """Boxes that hold more than the body (another one, a shadow) or less than it.
+
+    What it was cannot be told from boxes.
+    """
     width, height = (path.boxes[:, 2:] - path.boxes[:, :2]).T
     usual = median_filter(height, size=min(2 * scale.second + 1, len(height)), mode="nearest")
     odd_height = np.abs(height / usual - 1) > _STRANGE_HEIGHT

@@ -82,6 +82,18 @@ def test_frames_in_which_two_bodies_are_one_are_bridged_and_counted() -> None:
     np.testing.assert_allclose(track.boxes[:, 0], 80 + 3 * np.arange(80), rtol=1e-5)
 
 
+def test_a_shadow_that_joins_the_body_counts_like_another_body() -> None:
+    """Boxes do not say what it is; a body that grows as it comes nearer does not count."""
+    nearer = [[body(100 + 3 * n, height=60 + n)] for n in range(80)]
+    assert follow(nearer, **SETTINGS).num_switches == 0
+    frames = [[body(100 + 3 * n)] for n in range(80)]
+    for n in [*range(30, 34), *range(60, 63)]:
+        frames[n] = [Detection(frames[n][0].box + np.array([-40, 0, 40, 0], np.float32))]
+    track = follow(frames, **SETTINGS)
+    assert track.num_switches == 2
+    assert (track.presence == Presence.BRIDGED).sum() == 7
+
+
 def test_body_in_pieces_is_one_body() -> None:
     frames = [[body(100 + 3 * n)] for n in range(60)]
     for n in range(30, 40):
