@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import asd_experiments
 import preprocess
+from asd_experiments.data.storage import StoreError, open_storage
 from asd_experiments.errors import InputError
 from preprocess.dispatch import dispatch
 from preprocess.worker import Plan, Result, Worker
@@ -36,6 +38,7 @@ from preprocess.worker import Plan, Result, Worker
 _ATTEMPTS = 4  # nodes come and go: more than on one machine
 _KNOCK_SECONDS = 10
 _PROBE_SECONDS = 120
+_LONGEST_RUN_SECONDS = 7 * 24 * 3600
 _GPU_SHARE = 0.25  # of one GPU that a video takes
 _INSTALL = "install there what requirements.lock pins"
 _DEATHS = (
@@ -82,7 +85,7 @@ def on_cluster(
         ClusterError: If the cluster cannot be reached, or a node cannot do the work.
     """
     shared = replace(plan, videos=plan.videos.resolve(), store=_absolute(plan.store))
-    with _connected(address), _marked(shared.store) as mark:
+    with _connected(address), marked(shared.store) as mark:
         libraries = {**plan.libraries, "numpy": version("numpy"), "zarr": version("zarr")}
         errand = ray.put(Errand(shared, videos, mark, libraries))
         _probe_nodes(errand)
@@ -141,15 +144,26 @@ def _knock(address: str) -> None:
 
 
 @contextmanager
-def _marked(store: str) -> Iterator[str]:
-    """Mark a store while nodes work on it: a node that does not see the mark has another one."""
+def marked(store: str) -> Iterator[str]:
+    """Mark a store while nodes work on it: a node that does not see the mark has another one.
+
+    Marks that killed runs have left are removed; a young one may be somebody's who works here too.
+    """
     mark = f"mark_{uuid4().hex}"
-    root = zarr.open_group(store, mode="a")
-    root.create_group(mark)
+    root = zarr.open_group(open_storage(store), mode="a", zarr_format=3)
+    for name, group in list(root.groups()):
+        if name.startswith("mark_") and time.time() - _made_at(group) > _LONGEST_RUN_SECONDS:
+            del root[name]
+    root.create_group(mark, attributes={"made_at": time.time()})
     try:
         yield mark
     finally:
         del root[mark]
+
+
+def _made_at(mark: zarr.Group) -> float:
+    seconds = mark.attrs.get("made_at")
+    return seconds if isinstance(seconds, float) else 0.0
 
 
 def _probe_nodes(errand: "ray.ObjectRef[Errand]") -> None:
@@ -187,9 +201,11 @@ def obstacle(errand: Errand) -> str | None:
     if not all((errand.plan.videos / video).exists() for video in errand.videos):
         return "it does not see all videos; put them on a disk that all nodes share"
     try:
-        seen = errand.mark in zarr.open_group(errand.plan.store, mode="r")
-    except (ImportError, OSError, ValueError) as error:
-        return f"it cannot open the store ({type(error).__name__}); see that all nodes reach it"
+        storage = open_storage(errand.plan.store, read_only=True)
+        seen = errand.mark in zarr.open_group(storage, mode="r", zarr_format=3)
+    except (ImportError, OSError, ValueError, StoreError) as error:
+        reason = type(error.__cause__ or error).__name__
+        return f"it cannot open the store ({reason}); see that all nodes reach it"
     if not seen:
         return "it sees another store; take one on a disk that all nodes share, or s3://..."
     return None

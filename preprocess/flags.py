@@ -16,6 +16,10 @@ not found where there was one."""
 BRIDGED_SHARE = 0.1
 """One interpolated frame in ten: the crop is guessed somewhere in most clips of 16 frames."""
 
+MIX_UPS = 0
+"""Twenty real walks through an empty room have none. It takes another body that passes, or a shadow
+that joins, for a box to change its height by 30 % or to become wider than a body is high."""
+
 ENLARGEMENT = 1.5
 """From here on more than half of the stored pixels are interpolated (1.5 squared is 2.25)."""
 
@@ -134,10 +138,10 @@ RULES = (
     ),
     Rule(
         "switched",
-        "Patient mistaken for somebody else",
-        3,
-        lambda video, _: video.num_switches > 0,
-        "times that patient and another body were mixed up: {num_switches}",
+        "Something else in the patient's box",
+        1,
+        lambda video, _: video.num_switches > MIX_UPS,
+        "times that the patient's box held something else (a body, a shadow) or a part: {num_switches}",
     ),
     Rule(
         "enlarged",

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
@@ -49,7 +50,8 @@ class Preprocessor:
         self.weights = dict(weights or {})
         methods = _methods(self._config)
         self._libraries = sorted({name for m in methods.values() for name in m.libraries})
-        self.on_gpu = any(method.on_gpu for method in methods.values())
+        self._device = _device() if any(method.on_gpu for method in methods.values()) else None
+        self.on_gpu = self._device == "cuda"
         people, flow = person_finder_method(self._config.people), flow_method(self._config.flow)
         self._find_person = people.build(self.weights.get("people"))
         self._flow = flow.build(self.weights.get("flow"))
@@ -60,8 +62,12 @@ class Preprocessor:
 
     @property
     def backends(self) -> dict[str, str]:
-        """Name and version of everything that computes what is stored."""
-        return {"asd_experiments": asd_experiments.__version__, **self.libraries}
+        """Name and version of everything that computes what is stored, and the kind of device.
+
+        On a GPU networks compute in another precision: one store holds one kind alone.
+        """
+        device = {"device": self._device} if self._device is not None else {}
+        return {"asd_experiments": asd_experiments.__version__, **self.libraries, **device}
 
     @property
     def libraries(self) -> dict[str, str]:
@@ -111,6 +117,13 @@ class Preprocessor:
             return f"OpenCV: {error.err}"
         except MemoryError:
             return "it does not fit into memory"
+        except av.error.FFmpegError as error:
+            return f"its pictures cannot be converted: {error.strerror}"
+        except RuntimeError as error:
+            torch = sys.modules.get("torch")  # in use only if a method needs it
+            if torch is None or not isinstance(error, torch.OutOfMemoryError):
+                raise
+            return "it does not fit into the GPU's memory"
         return None
 
     def _frames(self, video: Video, person: Person) -> Iterator[PreparedFrame]:
@@ -189,6 +202,12 @@ def _methods(config: PreprocessConfig) -> dict[str, Method[object]]:
     if config.segment is not None:
         methods["segment"] = segmenter_method(config.segment)
     return methods
+
+
+def _device() -> str:
+    from preprocess.network import best_device  # PyTorch is for methods that need it
+
+    return best_device().type
 
 
 def _facts(source_sha256: str, video: Video, track: Track) -> VideoFacts:

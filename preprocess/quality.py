@@ -59,7 +59,8 @@ class Figures:
     """People seen for long enough to be followed, the patient among them."""
 
     num_switches: int
-    """Times that the patient was mistaken for another body and found again."""
+    """Times that the patient's box changed its size too suddenly for a body: it held another body
+    or a shadow as well, or a part of the patient. Such frames are not stored as seen."""
 
     crop_side_px: float
     """Median side of the crop window, source pixels."""

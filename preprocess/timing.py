@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from typing import TypeVar
 
 import numpy as np
@@ -109,7 +110,7 @@ def frame_rate_hz(seconds: Sequence[float] | Float64[np.ndarray, " time"]) -> fl
     steps = steps[steps > 0]
     if not len(steps):
         return None
-    usual = np.median(steps)
+    usual = median_low(steps.tolist())  # one of the steps: the mean has something to average
     return float(1 / steps[np.abs(steps - usual) < usual / 2].mean())
 
 

@@ -70,7 +70,10 @@ class Worker:
     def __call__(self, video: str) -> Result:
         """Look for a video in the store, and store it if it is not there."""
         path = self._videos / video
-        sha256 = file_sha256(path)
+        try:
+            sha256 = file_sha256(path)
+        except OSError as error:
+            return Result(video, reason=f"it cannot be read: {error.strerror}")
         key = video_key(sha256)
         if self._writer.facts(key) is not None:
             return Result(video, key)

@@ -68,8 +68,15 @@ def num_workers(wanted: int | None, num_videos: int, *, on_gpu: bool) -> int:
     if wanted is None:
         torch = sys.modules.get("torch")  # imported by every method that can use a GPU
         alone = on_gpu and torch is not None and torch.cuda.is_available()
-        wanted = 1 if alone else len(os.sched_getaffinity(0))
+        wanted = 1 if alone else _num_cores()
     return min(wanted, num_videos)
+
+
+def _num_cores() -> int:
+    """Cores that this process may use; all of them where the system does not say (macOS)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 _plan: Plan

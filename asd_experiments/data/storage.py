@@ -8,7 +8,7 @@ that; zarr's `LocalStore` writes a temporary file (`*.partial`) and renames it. 
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -77,6 +77,28 @@ class Storage(WrapperStore[Store]):
         """Delete every object under a prefix."""
         with self._failing("written"):
             await self._store.delete_dir(prefix)
+
+    async def is_empty(self, prefix: str) -> bool:
+        """Whether there is no object under a prefix."""
+        with self._failing("read"):
+            return await self._store.is_empty(prefix)
+
+    def list(self) -> AsyncIterator[str]:
+        """Keys of all objects."""
+        return self._listed(self._store.list())
+
+    def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Keys of all objects under a prefix."""
+        return self._listed(self._store.list_prefix(prefix))
+
+    def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Names of what lies right under a prefix."""
+        return self._listed(self._store.list_dir(prefix))
+
+    async def _listed(self, names: AsyncIterator[str]) -> AsyncIterator[str]:
+        with self._failing("read"):
+            async for name in names:
+                yield name
 
     def flush(self, path: str, *, below: bool) -> None:
         """See to it that a power cut does not take what was written.

@@ -109,7 +109,8 @@ class VideoFacts:
     """People seen for long enough to be followed, the patient among them."""
 
     num_switches: int
-    """Times that the patient could not be told from another body, or was mistaken for it."""
+    """Times that the patient's box changed its size too suddenly for a body: it held another body
+    or a shadow as well, or a part of the patient. Such frames are not stored as seen."""
 
 
 class StoredFrames(NamedTuple):

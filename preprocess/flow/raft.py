@@ -96,7 +96,7 @@ def _method(network: HubNetwork) -> Method[Flow]:
     def build(weights: bytes | None) -> Raft:
         return Raft(network.network(weights))
 
-    return Method(build, network.load_weights, libraries=("torch", "torchvision"))
+    return Method(build, network.load_weights, libraries=("torch", "torchvision"), on_gpu=True)
 
 
 RAFT_SMALL = _method(_SMALL)

@@ -1,17 +1,20 @@
 """Find the patient with a network that sees people in single pictures."""
 
+import pickle
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
-from typing import NamedTuple, Protocol, runtime_checkable
+from tempfile import SpooledTemporaryFile
+from typing import IO, NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from asd_experiments.data.store import Presence
-from preprocess.decode import Video
+from preprocess.decode import ScratchError, Video
 from preprocess.method import MethodError
-from preprocess.people.track import Detection, Track, follow
+from preprocess.people.track import Detection, PersonNotFoundError, Track, follow
 
 LEAST_SCORE = 0.5
 """How sure a detector must be of a person."""
@@ -19,6 +22,7 @@ LEAST_SCORE = 0.5
 _ENLARGED = 1.25  # as much may a picture at hand be enlarged before it is decoded again
 _LEAST_OVERLAP = 0.5  # of a track's box and the body that it stems from
 _HALF = 128
+_MOST_BYTES_IN_MEMORY = 2**24
 
 
 class Body(NamedTuple):
@@ -51,6 +55,13 @@ class Detector(Protocol):
         """
 
 
+@runtime_checkable
+class Bodies(Protocol):
+    """Everybody seen in every frame of a video."""
+
+    def __getitem__(self, number: int, /) -> list[Body]: ...
+
+
 class DetectedPerson:
     """The patient, with the silhouettes that a network saw.
 
@@ -59,7 +70,7 @@ class DetectedPerson:
         bodies: Everybody seen in every frame of the video, source pixels.
     """
 
-    def __init__(self, track: Track, bodies: list[list[Body]]) -> None:
+    def __init__(self, track: Track, bodies: Bodies) -> None:
         self.track = track
         places = enumerate(zip(track.frames.tolist(), track.boxes, strict=True))
         seen = {
@@ -69,12 +80,11 @@ class DetectedPerson:
             and (body := _same(bodies[number], box)) is not None
         }
         self._silhouettes = [body.silhouette for body in seen.values()]
-        # The number of the nearest frame in which the patient was seen, for every frame.
-        self._nearest = np.rint(
-            np.interp(
-                track.frames, track.frames[list(seen)], np.arange(len(seen), dtype=np.float64)
-            )
-        ).astype(int)
+        if seen:
+            # The number of the nearest frame in which the patient was seen, for every frame.
+            known = track.frames[list(seen)]
+            numbers = np.interp(track.frames, known, np.arange(len(seen), dtype=np.float64))
+            self._nearest = np.rint(numbers).astype(int)
 
     def masks(
         self,
@@ -88,7 +98,10 @@ class DetectedPerson:
 
         Raises:
             MethodError: If the detector has no silhouettes.
+            PersonNotFoundError: If it saw the patient in pieces only.
         """
+        if not self._silhouettes:
+            raise PersonNotFoundError("the person is seen in pieces only, never as one body")
         size = crops.shape[1]
         masks = np.empty(crops.shape[:3], np.uint8)
         for place, window in enumerate(windows, start):
@@ -101,10 +114,11 @@ class DetectedPerson:
 
 def find_detected_person(video: Video, detector: Detector) -> DetectedPerson:
     """Look for people in every frame and follow the patient; see `PersonFinder`."""
-    bodies: list[list[Body]] = []
-    detections = _detections(_bodies(video, detector), bodies)
-    track = follow(detections, frame_rate_hz=video.frame_rate_hz, width=video.width)
-    return DetectedPerson(track, bodies)
+    with SpooledTemporaryFile(_MOST_BYTES_IN_MEMORY) as file:
+        bodies = _Scratch(file)
+        detections = _detections(_bodies(video, detector), bodies)
+        track = follow(detections, frame_rate_hz=video.frame_rate_hz, width=video.width)
+        return DetectedPerson(track, bodies)
 
 
 def silhouette_in(
@@ -147,13 +161,44 @@ def scale_to_edges(height: int, width: int, *, shortest: int, longest: int) -> f
     return min(shortest / min(height, width), longest / max(height, width))
 
 
-def _detections(
-    frames: Iterable[list[Body]], bodies: list[list[Body]]
-) -> Iterator[list[Detection]]:
+class _Scratch:
+    """Everybody seen so far, in a file: a long video of a crowd would not fit into memory.
+
+    Only when the video has ended is it known who the patient is, whose silhouettes stay.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._starts: list[int] = []
+
+    def append(self, seen: list[Body]) -> None:
+        with _room():
+            self._starts.append(self._file.tell())
+            pickle.dump(seen, self._file)
+
+    def __getitem__(self, number: int, /) -> list[Body]:
+        with _room():
+            self._file.seek(self._starts[number])
+            seen: list[Body] = pickle.load(self._file)
+        return seen
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ScratchError(
+            f"silhouettes cannot be kept in the folder for temporary files: {error.strerror}; "
+            "make room there or set TMPDIR to another folder"
+        ) from error
+
+
+def _detections(frames: Iterable[list[Body]], bodies: _Scratch) -> Iterator[list[Detection]]:
     """What `follow` takes; the bodies themselves are kept beside."""
     for seen in frames:
         bodies.append(seen)
-        yield [Detection(body.box, body.score) for body in seen]
+        yield [Detection(body.box) for body in seen]
 
 
 def _bodies(video: Video, detector: Detector) -> Iterator[list[Body]]:

@@ -222,4 +222,6 @@ def _build(weights: bytes | None) -> PersonFinder:
     return partial(find_detected_person, detector=MaskRcnn(network, config))
 
 
-DETECTRON2: Method[PersonFinder] = Method(_build, load_weights, libraries=("torch", "detectron2"))
+DETECTRON2: Method[PersonFinder] = Method(
+    _build, load_weights, libraries=("torch", "detectron2"), on_gpu=True
+)

@@ -32,13 +32,12 @@ def _detections(video: Video, scene: Scene, lights: list[Light]) -> Iterator[lis
     """Bodies in every frame, found on a smaller picture; the light of every frame as well."""
     step = max(1, len(scene.picture) // _DETECTION_HEIGHT)
     small = Scene(_shrunk(scene.picture, step))
-    height, width = small.picture.shape[:2]
     to_source = np.float32(step * video.shrink)
     for kept in video.pictures(video.shrink):
         picture = _shrunk(kept, step)
         lights.append(small.light(picture))
         bodies = _bodies(small.silhouette(picture, lights[-1]))
-        yield [Detection(box * to_source, area / (height * width)) for box, area in bodies]
+        yield [Detection(box * to_source) for box in bodies]
 
 
 def _shrunk(
@@ -52,8 +51,8 @@ def _shrunk(
 
 def _bodies(
     silhouette: Float32[np.ndarray, "height width"],
-) -> Iterator[tuple[Float32[np.ndarray, " 4"], int]]:
-    """Box and area of every group of parts that is tall enough to be a body."""
+) -> Iterator[Float32[np.ndarray, " 4"]]:
+    """Box of every group of parts that is tall enough to be a body."""
     height = len(silhouette)
     reach = np.ones((max(3, height // 18), max(3, height // 45)))
     joined = cv2.morphologyEx((silhouette > 0).astype(np.uint8), cv2.MORPH_CLOSE, reach)
@@ -66,8 +65,7 @@ def _bodies(
         inner_x, inner_y, inner_w, inner_h = cv2.boundingRect(_upright(body))
         if inner_h >= _SMALLEST_BODY * height:
             left, top = x + inner_x, y + inner_y
-            box = np.array([left, top, left + inner_w, top + inner_h], np.float32)
-            yield box, int(body.sum())
+            yield np.array([left, top, left + inner_w, top + inner_h], np.float32)
 
 
 def _upright(body: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:

@@ -81,5 +81,5 @@ def _build(weights: bytes | None) -> PersonFinder:
 
 
 TORCHVISION: Method[PersonFinder] = Method(
-    _build, _NETWORK.load_weights, libraries=("torch", "torchvision")
+    _build, _NETWORK.load_weights, libraries=("torch", "torchvision"), on_gpu=True
 )

@@ -41,9 +41,6 @@ class Detection(NamedTuple):
     box: Float32[np.ndarray, " 4"]
     """x0, y0, x1, y1, source pixels."""
 
-    score: float
-    """The larger, the more likely a person: a detector's score, or the share of the picture."""
-
 
 @dataclass(frozen=True)
 class Track:
@@ -62,7 +59,8 @@ class Track:
     """People seen for long enough to be followed, the patient among them."""
 
     num_switches: int
-    """Times that the patient could not be told from another body, or was mistaken for it."""
+    """Times that the patient's box changed its size too suddenly for a body: it held another body
+    or a shadow as well, or a part of the patient. Such frames are not stored as seen."""
 
     @property
     def stretches(self) -> list[slice]:
@@ -85,8 +83,8 @@ class _Scale:
 class _Growing:
     """Detections linked so far."""
 
-    numbers: list[int] = field(default_factory=list)
-    boxes: list[np.ndarray] = field(default_factory=list)
+    numbers: list[int]
+    boxes: list[np.ndarray]
     partial: list[int] = field(default_factory=list)
 
     @property
@@ -100,7 +98,7 @@ class _Growing:
 
     def grow_into(self, number: int, box: np.ndarray) -> None:
         """Go on as the body of which only a part was seen so far."""
-        self.partial += self.numbers
+        self.partial = sorted([*self.partial, *self.numbers])
         self.numbers, self.boxes = [number], [box]
 
     def expected(self, number: int) -> np.ndarray:
@@ -212,27 +210,38 @@ def _link(frames: Iterable[Sequence[Detection]], scale: _Scale) -> tuple[list[_P
 
 
 def _extend(paths: list[_Growing], number: int, boxes: list[np.ndarray], second: int) -> None:
-    """Give every path the box, or the parts of a body, that fit it best; the others open paths.
+    """Let every path take what fits it best; boxes that fit no path open new ones.
 
     A path that has been followed for longer comes first.
     """
     free = list(boxes)
     for path in sorted(paths, key=lambda path: path.num_seen, reverse=True):
-        expected = path.expected(number)
-        parts = [box for box in free if _share_inside(box, expected) > _PART_SHARE]
-        wholes = [box for box in free if _share_inside(expected, box) > _WHOLE_SHARE]
-        choices = [[box] for box in free] + ([parts] if len(parts) > 1 else [])
-        best = min(choices, key=lambda choice: _misfit(expected, _around(choice)), default=[])
-        if best and _misfit(expected, _around(best)) <= _LARGEST_STEP:
-            path.append(number, _around(best))
-        elif parts:
-            best = parts
-            path.partial.append(number)
-        elif wholes and number - path.numbers[0] < second:
-            best = wholes[:1]
-            path.grow_into(number, wholes[0])
-        free = [box for box in free if not any(box is used for used in best)]
+        taken = _take(path, number, free, second)
+        free = [box for box in free if not any(box is used for used in taken)]
     paths += [_Growing([number], [box]) for box in free]
+
+
+def _take(path: _Growing, number: int, free: list[np.ndarray], second: int) -> Sequence[np.ndarray]:
+    """Go on with the best box, or the parts of a body, or a body seen in part so far; or nothing.
+
+    A box around the expected body is tried as the whole of it before it counts as a part: legs are
+    most of a body.
+    """
+    expected = path.expected(number)
+    parts = [box for box in free if _share_inside(box, expected) > _PART_SHARE]
+    wholes = [box for box in free if _share_inside(expected, box) > _WHOLE_SHARE]
+    choices = [[box] for box in free] + ([parts] if len(parts) > 1 else [])
+    best = min(choices, key=lambda choice: _misfit(expected, _around(choice)), default=[])
+    if best and _misfit(expected, _around(best)) <= _LARGEST_STEP:
+        path.append(number, _around(best))
+        return best
+    if wholes and number - path.numbers[0] < second:
+        whole = min(wholes, key=lambda box: _misfit(expected, box))
+        path.grow_into(number, whole)
+        return [whole]
+    if parts:
+        path.partial.append(number)
+    return parts
 
 
 def _patient(paths: list[_Path], scale: _Scale) -> list[_Path]:
@@ -247,10 +256,13 @@ def _patient(paths: list[_Path], scale: _Scale) -> list[_Path]:
 
 
 def _neighbours(path: _Path, own: list[_Path], scale: _Scale) -> list[tuple[_Path, _Path]]:
-    """A path with the one before and the one after it; none if it lies beside another."""
+    """A path with the one before and the one after it; none if it lies beside another.
+
+    What is seen in part may lie beside: a shadow that stays for a while, or legs that come first.
+    """
     pairs = list(pairwise(sorted([*own, path], key=lambda path: path.first)))
-    overlaps = [earlier.last - later.first for earlier, later in pairs]
-    if max(overlaps) >= scale.longest_gap:
+    overlaps = [int(earlier.numbers[-1] - later.numbers[0]) for earlier, later in pairs]
+    if max(overlaps) + 1 >= scale.shortest_walk:
         return []
     return [pair for pair in pairs if any(path is member for member in pair)]
 
@@ -282,25 +294,30 @@ def _most_at_once(others: list[_Path], height: float, num_frames: int) -> int:
 
 def _track(patient: list[_Path], num_people: int, num_frames: int, scale: _Scale) -> Track:
     presence = np.full(num_frames, Presence.ABSENT, np.uint8)
-    frames, boxes, num_switches = [], [], 0
+    frames, boxes, num_switches, last = [], [], 0, -1
     for path in sorted(patient, key=lambda path: path.first):
         _mark_nearby(presence, path, scale)
-        presence[path.numbers] = presence[path.partial] = Presence.LEFT_OUT
+        for numbers in (path.numbers, path.partial):
+            presence[numbers] = np.maximum(presence[numbers], Presence.LEFT_OUT)
         strange = _strange(path, scale)
         num_switches += int(np.diff(strange.astype(int), prepend=0).clip(0).sum())
-        for stretch in _stretches(path.part(~strange), scale):
+        for stretch in _stretches(path, ~strange & (path.numbers > last), scale):
             every, between = _interpolate(stretch)
             presence[every] = Presence.BRIDGED
             presence[stretch.numbers] = Presence.SEEN
             frames.append(every)
             boxes.append(between)
+            last = int(every[-1])
     if not frames:
         raise PersonNotFoundError("the person is never seen whole for half a second")
     return Track(np.concatenate(frames), np.concatenate(boxes), presence, num_people, num_switches)
 
 
 def _strange(path: _Path, scale: _Scale) -> Bool[np.ndarray, " seen"]:
-    """Boxes that hold another body, or another one as well."""
+    """Boxes that hold more than the body (another one, a shadow) or less than it.
+
+    What it was cannot be told from boxes.
+    """
     width, height = (path.boxes[:, 2:] - path.boxes[:, :2]).T
     usual = median_filter(height, size=min(2 * scale.second + 1, len(height)), mode="nearest")
     odd_height = np.abs(height / usual - 1) > _STRANGE_HEIGHT
@@ -309,9 +326,9 @@ def _strange(path: _Path, scale: _Scale) -> Bool[np.ndarray, " seen"]:
     return strange
 
 
-def _stretches(path: _Path, scale: _Scale) -> Iterator[_Path]:
-    """What is seen whole of a path, cut at its long gaps."""
-    whole = path.part(~path.cut_by_border(scale.width))
+def _stretches(path: _Path, usable: Bool[np.ndarray, " seen"], scale: _Scale) -> Iterator[_Path]:
+    """What is seen whole of a path in usable frames, cut at its long gaps."""
+    whole = path.part(usable & ~path.cut_by_border(scale.width))
     ends = np.flatnonzero(np.diff(whole.numbers) > scale.longest_gap) + 1
     for kept in np.split(np.arange(len(whole.numbers)), ends):
         if len(kept) >= scale.shortest_walk:

@@ -94,5 +94,5 @@ def _build(weights: bytes | None) -> Segmenter:
 
 
 TORCHVISION: Method[Segmenter] = Method(
-    _build, _NETWORK.load_weights, libraries=("torch", "torchvision")
+    _build, _NETWORK.load_weights, libraries=("torch", "torchvision"), on_gpu=True
 )

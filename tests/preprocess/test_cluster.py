@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from ray.cluster_utils import Cluster
 
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.store import ClipStore, StoreWriter
-from preprocess.cluster import ClusterError, Errand, obstacle, on_cluster
+from preprocess.cluster import ClusterError, Errand, marked, obstacle, on_cluster
 from preprocess.cohort import preprocess
 from preprocess.dispatch import WORKER_DIED
 from preprocess.pipeline import Preprocessor
@@ -95,6 +96,29 @@ def test_a_node_with_another_store_is_refused(errand: Errand, tmp_path: Path) ->
     reason = obstacle(replace(errand, plan=nowhere))
     assert reason and "it cannot open the store (FileNotFoundError)" in reason
     assert not Path(nowhere.store).exists()
+
+
+def test_a_node_that_does_not_reach_the_store_is_refused(
+    errand: Errand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_answer(*_: object) -> None:
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr("zarr.storage._local._get", no_answer)
+    reason = obstacle(errand)
+    assert reason and "it cannot open the store (ConnectionError); see that all" in reason
+
+
+def test_marks_of_killed_runs_are_removed_and_others_left(config: PreprocessConfig) -> None:
+    plan = plan_of(config)
+    root = zarr.open_group(plan.store)
+    root.create_group("mark_killed", attributes={"made_at": time.time() - 8 * 24 * 3600})
+    root.create_group("mark_of_an_earlier_version")
+    with marked(plan.store) as one, marked(plan.store) as other:
+        assert set(zarr.open_group(plan.store)) == {one, other}
+        assert obstacle(Errand(plan, NAMES, one, {})) is None
+    assert not list(zarr.open_group(plan.store))
+    assert zarr.open_group(plan.store).attrs["recipe"] == config.recipe
 
 
 @pytest.mark.slow

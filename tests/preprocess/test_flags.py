@@ -37,7 +37,7 @@ FAULTS = {
     "bridged": ({"bridged_share": 0.3}, "person interpolated in 30 % of the stored frames"),
     "short": ({"longest_seconds": 0.6}, "longest stretch lasts 0.6 s"),
     "other_people": ({"num_people": 2}, "2 people were followed"),
-    "switched": ({"num_switches": 3}, "mixed up: 3"),
+    "switched": ({"num_switches": 3}, "(a body, a shadow) or a part: 3"),
     "enlarged": ({"enlargement": 2.3}, "body enlarged 2.3 times"),
     "beyond_picture": ({"crop_side_px": 1500.0}, "crop of 1500 px in a picture 1080 px high"),
     "unsteady_crop": ({"crop_jitter": 0.01}, "crop jitters by 1.00 % of its side"),
@@ -80,13 +80,13 @@ def test_rounding_of_frame_rates_is_no_difference() -> None:
 
 
 def test_the_worst_come_first_and_equals_by_row() -> None:
-    worse = replace(GOOD, row=9, num_switches=1, num_people=2)
+    worse = replace(GOOD, row=9, mask_share=0.5, mask_share_min=0.4, num_people=2)
     bad = replace(GOOD, row=5, num_people=3)
     videos = judge([replace(GOOD, row=4), bad, GOOD, worse], size=224, margin=0.15)
     assert [video.figures.row for video in videos] == [9, 5, 2, 4]
     assert [flag.severity for flag in videos[0].flags] == [3, 1]
     assert flag_counts(videos) == [
-        ("switched", "Patient mistaken for somebody else", 3, 1),
+        ("large_mask", "Large mask", 3, 1),
         ("other_people", "Other people in the video", 1, 2),
     ]
 
@@ -95,7 +95,9 @@ def test_the_table_keeps_every_figure_flag_and_remark(tmp_path) -> None:
     videos = judge([GOOD, replace(GOOD, row=3, num_switches=2)], size=224, margin=0.15)
     quality_table(videos).to_parquet(tmp_path / "quality.parquet")
     table = pd.read_parquet(tmp_path / "quality.parquet")
-    assert table["row"].tolist() == [3, 2] and table["severity"].tolist() == [3, 0]
+    assert table["row"].tolist() == [3, 2] and table["severity"].tolist() == [1, 0]
     assert table["flags"].map(list).tolist() == [["switched"], []]
-    assert list(table["remarks"][0]) == ["times that patient and another body were mixed up: 2"]
+    assert list(table["remarks"][0]) == [
+        "times that the patient's box held something else (a body, a shadow) or a part: 2"
+    ]
     assert table["enlargement"].tolist() == [0.32, 0.32]

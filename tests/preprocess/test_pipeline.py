@@ -1,12 +1,14 @@
 import errno
 import itertools
 import os
+import pkgutil
 import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ import pytest
 import torch
 import zarr
 from pydantic import ValidationError
+from torchvision.models.optical_flow import raft_small
 
 from asd_experiments.config import FlowName, PreprocessConfig
 from asd_experiments.data.manifest import LabelsError
@@ -21,9 +24,11 @@ from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
 from preprocess.cohort import preprocess
 from preprocess.decode import ScratchError
-from preprocess.flow import flow_method
+from preprocess.flow import FLOWS, flow_method
 from preprocess.method import MethodError, WeightsSource, without_weights
+from preprocess.people import PERSON_FINDERS
 from preprocess.pipeline import Preprocessor
+from preprocess.segment import SEGMENTERS
 from tests.preprocess.films import SIZE, ellipse, film, walk, wall, write_cohort, write_video
 from tests.preprocess.truth import flow_in_crops, in_crop, read_truth
 
@@ -233,6 +238,59 @@ def test_bug_is_not_mistaken_for_a_bad_video(
         preprocess(config)
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "it does not fit into the GPU's memory"),
+        (
+            av.error.InvalidDataError(1094995529, "Invalid data found", "/videos/a.mp4"),
+            "its pictures cannot be converted: Invalid data found",
+        ),
+        (
+            av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory"),
+            "it does not fit into memory",
+        ),
+    ],
+    ids=["gpu", "av", "av_memory"],
+)
+def test_what_one_video_asks_too_much_of_costs_no_other(
+    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of two videos fails while its flow is computed, the second does not."""
+    errors = [error]
+
+    def flow(earlier: np.ndarray, _: np.ndarray) -> np.ndarray:
+        if errors:
+            raise errors.pop()
+        return np.zeros((*earlier.shape[:3], 2), np.float32)
+
+    videos = {n: film(walk(96, 160, 30), wall(96, 160, seed=i)) for i, n in enumerate("ab")}
+    config = write_cohort(tmp_path, {f"{n}.mp4": pictures for n, pictures in videos.items()})
+    method = without_weights("flow=scarce", lambda: flow, libraries=())
+    monkeypatch.setattr("preprocess.flow.dis.DIS", method)
+    outcome = preprocess(config)
+    assert [(f["video"], f["reason"]) for f in outcome.failures] == [("a.mp4", reason)]
+    assert list(outcome.labels["video"]) == ["b.mp4"]
+
+
+def test_a_file_that_vanishes_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = {n: film(walk(96, 160, 30), wall(96, 160, seed=i)) for i, n in enumerate("ab")}
+    config = write_cohort(tmp_path, {f"{n}.mp4": pictures for n, pictures in videos.items()})
+
+    def vanish(*_: object) -> dict[int, str]:
+        (tmp_path / "a.mp4").unlink()
+        return {}
+
+    monkeypatch.setattr("preprocess.cohort.unreadable_videos", vanish)
+    outcome = preprocess(config)
+    (failure,) = outcome.failures
+    assert failure["video"] == "a.mp4"
+    assert failure["reason"] == "it cannot be read: No such file or directory"
+    assert list(outcome.labels["video"]) == ["b.mp4"]
+
+
 def test_full_disks_are_not_mistaken_for_bad_videos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +349,36 @@ def test_stored_weights_repeat_the_flow(shared_data: Path, tmp_path: Path) -> No
     key = store.videos["key"].iloc[0]
     assert arrays_of(ClipStore(memory), key) == arrays_of(store, key)
     assert store.read(key, 0, 10).flow.any()
+
+
+def test_a_store_does_not_mix_what_a_gpu_and_a_cpu_compute(
+    config: PreprocessConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU computes flow in half precision."""
+    torch.save(raft_small(weights=None).state_dict(), tmp_path / "raft.pth")
+    source = WeightsSource(tmp_path / "raft.pth")
+    weights = {"flow": flow_method("raft_small").load_weights(source)}
+    recipe = replace(config, flow="raft_small").recipe
+
+    def writer() -> Preprocessor:
+        made = Preprocessor(recipe, weights)
+        StoreWriter(str(tmp_path / "s.zarr"), made.recipe, made.backends, made.weights)
+        return made
+
+    monkeypatch.setattr("preprocess.network.best_device", lambda: torch.device("cpu"))
+    assert not writer().on_gpu
+    monkeypatch.setattr("preprocess.network.best_device", lambda: torch.device("cuda"))
+    assert Preprocessor(recipe, weights).on_gpu
+    with pytest.raises(StoreError, match=r"device is 'cpu' there, 'cuda' now"):
+        writer()
+    alike = Preprocessor(config.recipe)
+    assert "device" not in alike.backends and not alike.on_gpu
+
+
+@pytest.mark.parametrize("table", [FLOWS, PERSON_FINDERS, SEGMENTERS])
+def test_every_method_on_pytorch_says_that_it_takes_a_gpu(table: dict[str, str]) -> None:
+    methods = [pkgutil.resolve_name(place) for place in table.values()]
+    assert all(method.on_gpu == ("torch" in method.libraries) for method in methods)
 
 
 def test_recipe_must_be_complete(config: PreprocessConfig) -> None:

@@ -85,7 +85,7 @@ def test_page_says_how_it_was_made_and_what_came_out(page: Page, small_store: Cl
     assert "opencv test" in text and "people motion segment not given" in text
     assert "14 ASD no person found <here>" in text
     assert re.search(r"ASD 6 6 1 \d+ 1\.2 s 25 90 % 1\.00", text)
-    assert "Patient mistaken for somebody else 1 8 %" in text
+    assert "Something else in the patient's box 1 8 %" in text
 
 
 def test_page_needs_nothing_from_elsewhere_and_runs_nothing(page: Page) -> None:

@@ -26,6 +26,16 @@ def test_frame_rate_survives_rounding_and_dropped_frames() -> None:
     assert frame_rate_hz([0.0]) is None
 
 
+@pytest.mark.parametrize("steps", [[0.04, 1.0], [0.04] * 5 + [1.0] * 5])
+def test_there_is_a_frame_rate_where_no_step_is_near_the_mean_of_the_middle_two(
+    steps: list[float],
+) -> None:
+    seconds = np.cumsum([0.0, *steps])
+    assert frame_rate_hz(seconds) == pytest.approx(25)
+    timing = timing_of(seconds.tolist(), header_rate_hz=None, fps=None)
+    assert timing is not None and timing.source_rate_hz == pytest.approx(25)
+
+
 @pytest.mark.parametrize("fps", [1.0, 12.5, 24.0, 29.97, 60.0, 240.0])
 def test_used_frame_is_the_nearest_in_time(fps: float) -> None:
     seconds = 7.3 + np.cumsum(np.random.default_rng(3).uniform(0.01, 0.09, 60))

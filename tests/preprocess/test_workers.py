@@ -164,3 +164,13 @@ def test_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert num_workers(None, 100, on_gpu=True) == 1
     assert num_workers(None, 100, on_gpu=False) == 6
+
+
+def test_number_of_workers_where_the_system_does_not_say_which_cores_may_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert num_workers(None, 100, on_gpu=False) == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert num_workers(None, 100, on_gpu=False) == 1

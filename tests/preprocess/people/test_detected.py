@@ -1,3 +1,7 @@
+import errno
+import os
+import pickle
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,7 +9,7 @@ import numpy as np
 import pytest
 
 from asd_experiments.data.store import Presence
-from preprocess.decode import probe
+from preprocess.decode import ScratchError, probe
 from preprocess.method import MethodError
 from preprocess.people.detected import (
     Body,
@@ -15,6 +19,7 @@ from preprocess.people.detected import (
     silhouette_in,
 )
 from preprocess.people.track import PersonNotFoundError, Track
+from tests.preprocess.films import write_video
 from tests.preprocess.people.stand_ins import overlaps_in_crops, write_walk
 
 FULL = np.full((80, 40), 255, np.uint8)
@@ -132,6 +137,60 @@ def test_a_body_far_from_the_tracks_box_is_not_the_patient() -> None:
     person = DetectedPerson(track_of(boxes, [Presence.SEEN] * 2), bodies)
     windows = np.tile(np.array([0, 0, 100, 100], np.float32), (2, 1))
     assert person.masks(0, blank(2, 100), windows).any(axis=(1, 2)).all()
+
+
+def test_a_body_seen_in_pieces_only_has_no_silhouette() -> None:
+    """Where somebody else draws the silhouette, the track is all that is needed."""
+    bodies = [[Body(np.array([60, 10, 90, 50], np.float32), 1, FULL)]] * 3
+    boxes = np.array([[10 + 3 * n, 10, 30 + 3 * n, 50] for n in range(3)])
+    person = DetectedPerson(track_of(boxes, [Presence.SEEN] * 3), bodies)
+    assert len(person.track.frames) == 3
+    with pytest.raises(PersonNotFoundError, match="in pieces only, never as one body"):
+        person.masks(0, blank(1, 32), np.array([[0, 0, 90, 90]], np.float32))
+
+
+class Crowd:
+    """Ten people with silhouettes of 16 kB each; the first of them walks."""
+
+    batch_size = 1
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def scale(self, height: int, width: int) -> float:
+        return 1.0
+
+    def __call__(self, pictures: np.ndarray) -> list[list[Body]]:
+        self._number += 1
+        corners = np.array([[10 + 18 * n, 10] for n in range(10)], np.float32)
+        corners[0] += [0.2 * self._number, 60]
+        boxes = np.tile(corners, 2) + np.array([0, 0, 12, 40], np.float32)
+        return [[Body(box, 0.9, np.full((128, 128), 255, np.uint8)) for box in boxes]]
+
+
+def test_memory_does_not_grow_with_the_crowd(tmp_path: Path) -> None:
+    """All silhouettes are 66 MB, the patient's alone 7 MB."""
+    video = probe(write_video(tmp_path / "a.mp4", [np.zeros((120, 200, 3), np.uint8)] * 400))
+    tracemalloc.start()
+    person = find_detected_person(video, Crowd())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    print(f"peak {peak / 1e6:.1f} MB")
+    assert person.track.boxes[-1, 1] == 70
+    assert peak < 40e6
+
+
+def test_a_full_disk_is_not_mistaken_for_a_bad_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_walk(tmp_path / "a.mp4", 120, 200)
+    video = probe(tmp_path / "a.mp4")
+    monkeypatch.setattr(pickle, "dump", full)
+    with pytest.raises(ScratchError, match=r"silhouettes cannot be kept .*: No space left"):
+        find_detected_person(video, DarkBodies(120))
 
 
 def test_no_silhouettes_are_said_to_be_missing(tmp_path: Path) -> None:

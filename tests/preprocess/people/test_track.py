@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,8 @@ def num_seen(track: Track) -> int:
     return int((track.presence == Presence.SEEN).sum())
 
 
-def body(x: float, score: float = 0.05, height: float = 100.0) -> Detection:
-    return Detection(np.array([x - 20, 100, x + 20, 100 + height], np.float32), score)
+def body(x: float, height: float = 100.0) -> Detection:
+    return Detection(np.array([x - 20, 100, x + 20, 100 + height], np.float32))
 
 
 def test_walk_is_followed_from_its_first_to_its_last_frame() -> None:
@@ -44,7 +46,7 @@ def walk_across(first: int, step: float) -> dict[int, Detection]:
         middle = x if step > 0 else 640 - x
         left, right = np.clip([middle - 20, middle + 20], 0, 640)
         if right - left > 4:
-            there[first + n] = Detection(np.array([left, 100, right, 200], np.float32), 0.05)
+            there[first + n] = Detection(np.array([left, 100, right, 200], np.float32))
     return there
 
 
@@ -73,11 +75,23 @@ def test_frames_in_which_two_bodies_are_one_are_bridged_and_counted() -> None:
     frames = [[body(100 + 3 * n)] for n in range(80)]
     for n in range(40, 46):
         box = frames[n][0].box + np.array([-90, 0, 90, 0], np.float32)
-        frames[n] = [Detection(box, 0.2)]
+        frames[n] = [Detection(box)]
     track = follow(frames, **SETTINGS)
     assert track.num_switches == 1
     assert set(track.presence[40:46]) == {Presence.BRIDGED}
     np.testing.assert_allclose(track.boxes[:, 0], 80 + 3 * np.arange(80), rtol=1e-5)
+
+
+def test_a_shadow_that_joins_the_body_counts_like_another_body() -> None:
+    """Boxes do not say what it is; a body that grows as it comes nearer does not count."""
+    nearer = [[body(100 + 3 * n, height=60 + n)] for n in range(80)]
+    assert follow(nearer, **SETTINGS).num_switches == 0
+    frames = [[body(100 + 3 * n)] for n in range(80)]
+    for n in [*range(30, 34), *range(60, 63)]:
+        frames[n] = [Detection(frames[n][0].box + np.array([-40, 0, 40, 0], np.float32))]
+    track = follow(frames, **SETTINGS)
+    assert track.num_switches == 2
+    assert (track.presence == Presence.BRIDGED).sum() == 7
 
 
 def test_body_in_pieces_is_one_body() -> None:
@@ -85,7 +99,7 @@ def test_body_in_pieces_is_one_body() -> None:
     for n in range(30, 40):
         x0, y0, x1, y1 = frames[n][0].box
         pieces = [(x0, y0, x1, y0 + 20), (x0, y0 + 60, x1, y1)]
-        frames[n] = [Detection(np.array(piece, np.float32), 0.01) for piece in pieces]
+        frames[n] = [Detection(np.array(piece, np.float32)) for piece in pieces]
     track = follow(frames, **SETTINGS)
     assert num_seen(track) == 60
     np.testing.assert_allclose(track.boxes[:, [1, 3]], np.tile([100, 200], (60, 1)))
@@ -97,23 +111,89 @@ def test_people_beside_the_patient_are_counted() -> None:
 
 
 def test_walker_is_preferred_to_a_larger_body_that_stays() -> None:
-    frames = [[body(100 + 3 * n), body(500, score=0.1, height=150)] for n in range(80)]
+    frames = [[body(100 + 3 * n), body(500, height=150)] for n in range(80)]
     np.testing.assert_allclose(follow(frames, **SETTINGS).boxes[-1, 0], 80 + 3 * 79)
 
 
 def test_two_walkers_who_cross_keep_their_ways() -> None:
-    frames = [[body(100 + 4 * n), body(420 - 4 * n, score=0.03)] for n in range(80)]
+    frames = [[body(100 + 4 * n), body(420 - 4 * n)] for n in range(80)]
     np.testing.assert_allclose(follow(frames, **SETTINGS).boxes[:, 0], 80 + 4 * np.arange(80))
 
 
 def test_body_cut_by_the_border_is_left_out() -> None:
     frames = [
-        [Detection(np.array([max(0, 3 * n - 60), 100, 3 * n, 200], np.float32), 0.05)]
+        [Detection(np.array([max(0, 3 * n - 60), 100, 3 * n, 200], np.float32))]
         for n in range(1, 100)
     ]
     track = follow(frames, **SETTINGS)
     assert track.boxes[0, 0] > 0
     assert len(track.boxes) == 79
+
+
+def assert_consistent(track: Track) -> None:
+    """Every stored frame once, in order, and known as stored."""
+    assert (np.diff(track.frames) > 0).all()
+    assert track.frames.tolist() == np.flatnonzero(track.presence >= Presence.BRIDGED).tolist()
+
+
+def test_a_body_that_disappears_takes_nothing_from_one_that_walks_on() -> None:
+    """The one that disappears has been followed for longer."""
+    frames = [[body(500)] if n < 60 else [] for n in range(120)]
+    for n in range(5, 120):
+        frames[n] = [*frames[n], body(60 + 3 * n)]
+    track = follow(frames, **SETTINGS)
+    assert track.frames.tolist() == list(range(5, 120))
+    assert set(track.presence[5:]) == {Presence.SEEN}
+    assert track.num_people == 2
+
+
+def test_paths_that_overlap_repeat_no_frame() -> None:
+    """The patient is seen twice, side by side, for a while before one of the two goes on alone."""
+    frames = [[body(60 + 4 * n)] if n < 60 else [] for n in range(120)]
+    for n in range(52, 120):
+        frames[n] = [*frames[n], body(120 + 4 * n)]
+    track = follow(frames, **SETTINGS)
+    assert set(track.presence) == {Presence.SEEN}
+    assert_consistent(track)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_frames_ascend_whatever_is_seen(seed: int) -> None:
+    """Walkers that come, go, change direction and are seen in pieces."""
+    rng = np.random.default_rng(seed)
+    walkers = [walk_across(int(rng.integers(0, 150)), s * 8) for s in rng.choice([-1, 1], 4)]
+    frames: list[list[Detection]] = [[] for _ in range(260)]
+    for walker in walkers:
+        for n, seen in walker.items():
+            waist = rng.choice([100, 100, 100, 130, 160])
+            x0, y0, x1, y1 = seen.box
+            for top, bottom in pairwise(sorted({y0, waist, y1})):
+                box = np.array([x0, top + 3, x1, bottom - 3], np.float32)
+                frames[n].append(seen._replace(box=box))
+    assert_consistent(follow(frames, **SETTINGS))
+
+
+def legs(x: float, top: float = 140.0) -> Detection:
+    return body(x)._replace(box=np.array([x - 20, top, x + 20, 200], np.float32))
+
+
+def test_a_body_of_which_only_the_legs_were_seen_at_first_is_one_body() -> None:
+    """Legs are most of a body: the body that appears around them is more than a part of them."""
+    frames = [[legs(100 + 3 * n)] if n < 20 else [body(100 + 3 * n)] for n in range(80)]
+    track = follow(frames, **SETTINGS)
+    assert set(track.presence[:20]) == {Presence.LEFT_OUT}
+    assert set(track.presence[20:]) == {Presence.SEEN}
+    assert track.num_people == 1
+
+
+def test_somebody_seen_in_part_at_first_counts_from_the_first_frame() -> None:
+    """At frame 14 only the feet are seen, at frame 20 the whole body; the other left before."""
+    behind = [legs(500, top=150) if n < 20 else body(500) for n in range(60)]
+    behind[14] = legs(500, top=185)
+    frames = [[body(100 + 3 * n), behind[n]] for n in range(60)]
+    for n in range(13):
+        frames[n].append(body(600))
+    assert follow(frames, **SETTINGS).num_people == 3
 
 
 @pytest.mark.parametrize("frames", [[], [[]] * 50, [[body(100)]] * 11, [[body(9)], [body(500)]]])
