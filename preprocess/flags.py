@@ -141,7 +141,8 @@ RULES = (
         "Something else in the patient's box",
         1,
         lambda video, _: video.num_switches > MIX_UPS,
-        "times that the patient's box held something else (a body, a shadow) or a part: {num_switches}",
+        "times that the patient's box held something else (a body, a shadow) or a part: "
+        "{num_switches}",
     ),
     Rule(
         "enlarged",

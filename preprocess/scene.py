@@ -118,15 +118,15 @@ def steadiest(
     A body that passes shows many colours, the wall behind it one: unlike the median, this finds
     the wall even if the body hides it more than half of the time.
     """
-    ordered = _in_order(samples)
+    ordered = _in_order(samples.reshape(len(samples), len(samples[0]), -1))
     reach = max(1, int(_STEADY_SHARE * len(samples)))
-    low, spread = ordered[0], np.full_like(ordered[0], 255 if len(samples) > reach else 0)
+    low, spread = ordered[0].copy(), np.full_like(ordered[0], 255 if len(samples) > reach else 0)
     for lower, upper in zip(ordered, ordered[reach:], strict=False):
-        narrower = upper - lower < spread
-        low = np.where(narrower, lower, low)
-        spread = np.where(narrower, upper - lower, spread)
-    width = spread.astype(np.float32)
-    return low + width / 2, width
+        range_ = cv2.subtract(upper, lower)
+        cv2.copyTo(lower, cv2.compare(range_, spread, cv2.CMP_LT), low)
+        spread = cv2.min(range_, spread)
+    width = spread.reshape(samples.shape[1:]).astype(np.float32)
+    return low.reshape(samples.shape[1:]) + width / 2, width
 
 
 def _in_order(samples: Iterable[np.ndarray]) -> list[np.ndarray]:
@@ -176,7 +176,7 @@ def light_change(
 def _points(
     picture: UInt8[np.ndarray, "height width 3"],
 ) -> Float32[np.ndarray, "3 point"]:
-    step = max(1, len(picture) // 48)
+    step = max(1, round(len(picture) / 48))
     return np.ascontiguousarray(picture[::step, ::step].reshape(-1, 3).T).astype(np.float32)
 
 

@@ -48,7 +48,7 @@ class ArrayWriter:
             self._flush()
 
     def _flush(self) -> None:
-        block = np.ascontiguousarray(np.stack(self._buffer).astype(self._dtype, casting="safe"))
+        block = np.stack(self._buffer, dtype=self._dtype, casting="safe")
         self._array[self._written : self._written + len(block)] = block
         self._hash.update(block.tobytes())
         self._written += len(block)

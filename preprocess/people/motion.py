@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
+from scipy.ndimage import find_objects
 
 from preprocess.decode import Video
 from preprocess.method import Method, without_weights
@@ -56,15 +57,15 @@ def _bodies(
     height = len(silhouette)
     reach = np.ones((max(3, height // 18), max(3, height // 45)))
     joined = cv2.morphologyEx((silhouette > 0).astype(np.uint8), cv2.MORPH_CLOSE, reach)
-    _, groups, stats, _ = cv2.connectedComponentsWithStats(joined)
-    for group, (x, y, w, h, _) in enumerate(stats.tolist()):
-        if group == 0 or h < _SMALLEST_BODY * height:
+    _, groups = cv2.connectedComponents(joined)
+    for group, place in enumerate(find_objects(groups), start=1):
+        rows, columns = place
+        if rows.stop - rows.start < _SMALLEST_BODY * height:
             continue
-        place = slice(y, y + h), slice(x, x + w)
         body = main_parts(np.where(groups[place] == group, silhouette[place], 0))
         inner_x, inner_y, inner_w, inner_h = cv2.boundingRect(_upright(body))
         if inner_h >= _SMALLEST_BODY * height:
-            left, top = x + inner_x, y + inner_y
+            left, top = columns.start + inner_x, rows.start + inner_y
             yield np.array([left, top, left + inner_w, top + inner_h], np.float32)
 
 
