@@ -164,7 +164,7 @@ def _model_figures(config: TrialConfig, num_classes: int) -> dict[str, float]:
         model = build_two_stream(**config.network, num_classes=num_classes)
     frames = (config.clip_length, config.size, config.size)
     size = model_size(model, *((STREAM_CHANNELS[s], *frames) for s in ("appearance", "motion")))
-    return {"model/parameters": size.parameters, "model/gmacs": size.gmacs}
+    return {"model/parameters": float(size.parameters), "model/gmacs": size.gmacs}
 
 
 def _model_card(
