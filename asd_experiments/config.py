@@ -15,7 +15,23 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-BackboneName = Literal["c3d", "r2plus1d_18", "slowfast_50", "slow_50"]
+BackboneName = Literal[
+    "c3d",
+    "c3d_gap",
+    "r2plus1d_18",
+    "r3d_18",
+    "mc3_18",
+    "r2plus1d_50",
+    "slow_50",
+    "slowfast_50",
+    "x3d_s",
+    "x3d_m",
+    "i3d_50",
+    "csn_101",
+    "mvit_v2_s",
+    "resnet2d_50",
+    "cnn_lstm",
+]
 FusionName = Literal["appearance_only", "motion_only", "late_average", "feature_concat"]
 PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
 SegmenterName = Literal["background", "grabcut", "torchvision"]

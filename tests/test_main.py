@@ -19,7 +19,7 @@ def test_every_problem_is_listed_at_once(capsys):
     )
     assert "4 problems with the parameters" in text
     assert "--flods: no such parameter; did you mean --folds?" in text
-    assert "backbone: should be 'c3d'," in text and "or 'slow_50', got 'q'" in text
+    assert "backbone: should be 'c3d'," in text and "or 'cnn_lstm', got 'q'" in text
     assert "folds: should be greater than or equal to 2, got '1'" in text
     assert "dropout: should be a valid number" in text
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
+import torch
 import yaml
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
@@ -15,6 +16,8 @@ from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS, demo_store
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
+from asd_experiments.models.size import model_size
+from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
 from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
@@ -147,10 +150,20 @@ def _log_start(
         ),
     }
     log_parameters(run_id, {**resolved, **facts})
+    log_metrics(run_id, _model_figures(config, len(validation.classes)))
     client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
     client.log_dict(run_id, {**store_origin(store), "failures": store.failures}, "store.json")
     log_table(run_id, validation.manifest, "folds.csv")
     client.log_inputs(run_id, [dataset_input(store, "training")])
+
+
+def _model_figures(config: TrialConfig, num_classes: int) -> dict[str, float]:
+    """Parameters of both streams and the fusion, and what one clip costs them."""
+    with torch.device("meta"):
+        model = build_two_stream(**config.network, num_classes=num_classes)
+    frames = (config.clip_length, config.size, config.size)
+    size = model_size(model, *((STREAM_CHANNELS[s], *frames) for s in ("appearance", "motion")))
+    return {"model/parameters": float(size.parameters), "model/gmacs": size.gmacs}
 
 
 def _model_card(

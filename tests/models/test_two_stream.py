@@ -32,7 +32,9 @@ def random_clips(number, *, clip_length=8, size=32):
     )
 
 
-backbones = pytest.mark.parametrize("backbone", list(BACKBONES))
+# C3D takes 16 frames of 112 pixels alone; its convolutions are tested as c3d_gap.
+SMALL = [name for name in BACKBONES if name != "c3d"]
+backbones = pytest.mark.parametrize("backbone", SMALL)
 fusions = pytest.mark.parametrize("fusion", list(FUSIONS))
 
 
@@ -70,7 +72,8 @@ def test_gradient_reaches_every_parameter(backbone, fusion):
         optimiser.zero_grad()
         cross_entropy(model(*random_clips(3)).fused, labels).backward()
         optimiser.step()
-    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    without = [n for n, p in trained if p.grad is None or not p.grad.any()]
     assert without == []
 
 
@@ -131,7 +134,8 @@ def test_backbones_must_be_those_of_the_fusion():
 
 @pytest.mark.parametrize(
     ("backbone", "fusion"),
-    [(name, "late_average") for name in BACKBONES] + [("slow_50", name) for name in FUSIONS],
+    [pytest.param(name, "late_average", marks=pytest.mark.slow) for name in SMALL]
+    + [("slow_50", name) for name in FUSIONS],
 )
 def test_four_clips_are_learned_by_heart(backbone, fusion):
     model, clips, labels = build(backbone, fusion), random_clips(4), torch.tensor([0, 1, 1, 0])

@@ -12,6 +12,8 @@ from mlflow.tracking import MlflowClient
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
+from asd_experiments.models.backbones import build_backbone
+from asd_experiments.models.size import model_size
 from asd_experiments.tracking.trial import train
 from tests.tracking.conftest import small_training
 
@@ -69,6 +71,19 @@ def test_metrics_can_be_recomputed_from_the_prediction_table(trial):
     for unit in ("clip", "video", "patient"):
         for metric in ("auroc", "auroc_fold_mean", "auroc_fold_sd", "kappa", "sensitivity"):
             assert f"test/{unit}/{metric}" in logged
+
+
+def test_the_size_of_the_model_is_logged(trial):
+    metrics = trial.data.metrics
+    # Slow with an eighth of the channels, twice, each with two classes.
+    network = build_backbone(
+        "slow_50", in_channels=3, clip_length=8, size=32, width=0.125, dropout=0.0
+    )
+    one = sum(p.numel() for p in network.parameters()) + 2 * (network.num_features + 1)
+    fewer_inputs = 8 * 7 * 7  # the motion stem has two channels instead of three
+    assert metrics["model/parameters"] == 2 * one - fewer_inputs
+    appearance = model_size(network, (3, 8, 32, 32)).gmacs
+    assert 1.5 * appearance < metrics["model/gmacs"] < 2 * appearance
 
 
 def test_the_description_shows_the_figures(trial):

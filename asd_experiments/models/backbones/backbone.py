@@ -17,10 +17,11 @@ Stage = Callable[[Any], Any]
 class Backbone(nn.Module):
     """A network without its classifier; one file per network beside this one.
 
-    A subclass builds its layers in `build`, and says what its `stages` are and how `features` come
-    from the last one's maps. Fusions may read and replace the feature maps between stages (`read`,
-    `write`). Dropout is the last thing done to the features, so a classifier on them is one linear
-    layer.
+    A subclass builds its layers in `build`, and says what its `stages` are and, where it is not
+    their average, how `features` come from the last one's maps. Libraries that have the network
+    are imported in `build` and not before: the table of all backbones costs little to import.
+    Fusions may read and replace the feature maps between stages (`read`, `write`). Dropout is the
+    last thing done to the features, so a classifier on them is one linear layer.
 
     Batch norm, where a network has it, needs more than one value per channel in training mode:
     a batch of one clip whose last feature map is 1x1x1 is refused by PyTorch with "Expected more
@@ -38,6 +39,9 @@ class Backbone(nn.Module):
         ValueError: If the clip is too short or too small for the network, or width not positive.
     """
 
+    canonical_clip: ClassVar[tuple[int, int]]
+    """Frames, and height and width in pixels, that the published network is measured on."""
+
     min_clip_length: ClassVar[int] = 4
     """Shortest clip, frames: below four a 3x3x3 network sees hardly any motion."""
 
@@ -54,19 +58,29 @@ class Backbone(nn.Module):
         self, *, in_channels: int, clip_length: int, size: int, width: float, dropout: float
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        if clip_length < self.min_clip_length:
-            raise ValueError(
-                f"clip_length of {name} must be at least {self.min_clip_length}, got {clip_length}"
-            )
-        if size < self.min_size:
-            raise ValueError(
-                f"size of {name} must be at least {self.min_size} px (its total stride), got {size}"
-            )
+        self.check_clip(clip_length, size)
         if width <= 0:
             raise ValueError(f"width must be positive, got {width}")
         self.dropout = nn.Dropout(dropout)
         self.num_features = self.build(in_channels, clip_length, size, width)
+
+    @classmethod
+    def check_clip(cls, clip_length: int, size: int) -> None:
+        """Refuse clips that the network cannot take.
+
+        Raises:
+            ValueError: If the clip is too short or too small.
+        """
+        if clip_length < cls.min_clip_length:
+            raise ValueError(
+                f"clip_length of {cls.__name__} must be at least {cls.min_clip_length}, "
+                f"got {clip_length}"
+            )
+        if size < cls.min_size:
+            raise ValueError(
+                f"size of {cls.__name__} must be at least {cls.min_size} px (its total stride), "
+                f"got {size}"
+            )
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers, with fresh weights; see the class for the arguments.
@@ -95,8 +109,9 @@ class Backbone(nn.Module):
         return maps
 
     def features(self, state: Any) -> Float[Tensor, "clip feature"]:
-        """One feature vector per clip, from the state after the last stage."""
-        raise NotImplementedError
+        """One feature vector per clip: the last stage's maps, averaged over time and space."""
+        features: Tensor = self.dropout(self.read(state).mean(dim=(2, 3, 4)))
+        return features
 
     def forward(
         self, clip: Float[Tensor, "clip channel time height width"]
@@ -106,6 +121,17 @@ class Backbone(nn.Module):
         for stage in self.stages:
             state = stage(state)
         return self.features(state)
+
+
+def in_turn(*steps: Stage) -> Stage:
+    """One stage of several steps."""
+
+    def run(state: Any) -> Any:
+        for step in steps:
+            state = step(state)
+        return state
+
+    return run
 
 
 def scale_channels(channels: int, width: float, *, multiple_of: int = 1) -> int:

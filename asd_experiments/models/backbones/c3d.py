@@ -1,86 +1,55 @@
 """C3D: plain 3x3x3 convolutions, as first used to learn features from video."""
 
-from collections import OrderedDict
-from itertools import pairwise
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asd_experiments.models.backbones.backbone import Backbone, Stage, scale_channels
+from asd_experiments.models.backbones.backbone import scale_channels
+from asd_experiments.models.backbones.c3d_layers import C3DConvolutions
 
-STAGES = (
-    {"conv1a": 64},
-    {"conv2a": 128},
-    {"conv3a": 256, "conv3b": 256},
-    {"conv4a": 512, "conv4b": 512},
-    {"conv5a": 512, "conv5b": 512},
-)
 FULLY_CONNECTED = 4096
+POOLED = (1, 4, 4)
+"""Frames, height and width that pool 5 leaves of a canonical clip."""
 
 
-class C3D(Backbone):
-    """Eight 3x3x3 convolutions, five max pools and fc6, fc7; the features are fc7.
+class C3D(C3DConvolutions):
+    """Eight convolutions, five max pools and fc6, fc7; the features are fc7.
 
-    fc6 is sized for one clip length and frame size, so a network takes only the clips it was
-    built for. 16x112x112 is the published network (78.0 million parameters with 2 classes); fc6
-    grows with the clip and dominates early: at 64x224x224 it alone has 537 million.
-
-    Pool 1 keeps time, pools 2 to 5 halve it. Fewer than 16 frames leave a single one before
-    pool 5; from there on, pools are spatial only, which is this project's extension.
-
-    The paper has no batch norm. PyTorch's default start shrinks the signal by the root of 6 in
-    every layer, nearly eight thousandfold in all ten, and such a network hardly trains; He's start
-    keeps the signal's size, with zero biases.
+    fc6 is sized for one clip, 16 frames of 112 pixels, and no other is taken; `c3d_gap` takes
+    any. Dropout follows fc6 and fc7.
 
     References:
         Tran et al. 2015, section 3.3, https://arxiv.org/abs/1412.0767.
         Spatial padding of pool 5 (7 to 4): the authors' Caffe release, kept by its ports.
-        He et al. 2015, section 2.2, https://arxiv.org/abs/1502.01852.
+        In no library; published weights have names of their own.
     """
 
-    min_size = 16
+    min_clip_length, min_size = C3DConvolutions.canonical_clip
+
+    @classmethod
+    def check_clip(cls, clip_length: int, size: int) -> None:
+        """Refuse every clip but the published one; see `Backbone`."""
+        if (clip_length, size) != cls.canonical_clip:
+            frames, side = cls.canonical_clip
+            raise ValueError(
+                f"clip_length and size of C3D must be {frames} and {side} (its fc6 fits no other "
+                f"clip), got {clip_length} and {size}; choose c3d_gap for other clips"
+            )
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        channels, frames, side = in_channels, clip_length, size
-        for number, stage in enumerate(STAGES, start=1):
-            for name, published in stage.items():
-                out_channels = scale_channels(published, width)
-                layers[name] = nn.Conv3d(channels, out_channels, kernel_size=3, padding=1)
-                layers[name.replace("conv", "relu")] = nn.ReLU(inplace=True)
-                channels = out_channels
-            time_step = 2 if number > 1 and frames > 1 else 1
-            padding = 1 if number == len(STAGES) else 0
-            layers[f"pool{number}"] = nn.MaxPool3d((time_step, 2, 2), padding=(0, padding, padding))
-            frames //= time_step
-            side = side // 2 + padding
-        self.convolutions = nn.Sequential(layers)
+        channels = self.build_convolutions(in_channels, clip_length, width)
         num_features = scale_channels(FULLY_CONNECTED, width)
-        self.fc6 = nn.Linear(channels * frames * side * side, num_features)
+        self.pool5 = nn.MaxPool3d(2, padding=(0, 1, 1))
+        self.fc6 = nn.Linear(channels * POOLED[0] * POOLED[1] * POOLED[2], num_features)
         self.fc7 = nn.Linear(num_features, num_features)
         self.relu = nn.ReLU()
-        self._initialise()
+        self.initialise()
         return num_features
-
-    @property
-    def stages(self) -> list[Stage]:
-        """The convolutions up to each pool."""
-        layers = list(self.convolutions)
-        ends = [k + 1 for k, layer in enumerate(layers) if isinstance(layer, nn.MaxPool3d)]
-        return [nn.Sequential(*layers[slice(*ends)]) for ends in pairwise([0, *ends])]
 
     def features(
         self, state: Float[Tensor, "clip channel time height width"]
     ) -> Float[Tensor, "clip feature"]:
         """Compute fc7, after its ReLU and dropout."""
-        fc6 = self.dropout(self.relu(self.fc6(state.flatten(1))))
+        fc6 = self.dropout(self.relu(self.fc6(self.pool5(state).flatten(1))))
         fc7: Tensor = self.dropout(self.relu(self.fc7(fc6)))
         return fc7
-
-    def _initialise(self) -> None:
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv3d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)

@@ -5,16 +5,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asd_experiments.models.backbones.backbone import NUM_STAGES, Backbone, Stage, scale_channels
-from asd_experiments.models.backbones.pytorchvideo_builders import create_slowfast
+from asd_experiments.models.backbones.pytorchvideo_resnet import STEM_CHANNELS, STEM_TO_FEATURES
 
 ALPHA = 4
 """Frames of the fast pathway per frame of the slow one."""
 
 INVERSE_BETA = 8
 """Channels of the slow pathway per channel of the fast one."""
-
-STEM_CHANNELS = 64
-STEM_TO_FEATURES = 32
 
 Pathways = list[Tensor]
 """Maps of the slow pathway and of the fast one."""
@@ -40,10 +37,13 @@ class SlowFast(Backbone):
         pytorchvideo, `pytorchvideo.models.hub.slowfast_r50`.
     """
 
+    canonical_clip = (32, 224)
     min_size = 32
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""
+        from asd_experiments.models.backbones.pytorchvideo_builders import create_slowfast
+
         slow_channels = scale_channels(STEM_CHANNELS, width, multiple_of=INVERSE_BETA)
         fast_channels = slow_channels // INVERSE_BETA
         self.network = create_slowfast(

@@ -3,16 +3,18 @@ import torch
 from torch import nn
 
 from asd_experiments.models.backbones.c3d import C3D
+from asd_experiments.models.backbones.c3d_gap import C3DGap
 
 
-def build(clip_length=16, size=112, width=1.0, device="meta"):
+def build(network=C3D, clip_length=16, size=112, width=1.0, device="meta"):
     with torch.device(device):
-        return C3D(in_channels=3, clip_length=clip_length, size=size, width=width, dropout=0.5)
+        return network(in_channels=3, clip_length=clip_length, size=size, width=width, dropout=0.5)
 
 
 def test_layers_of_the_paper():
-    layers = build().convolutions
-    convolutions = {k: v.out_channels for k, v in layers.named_children() if "conv" in k}
+    network = build()
+    layers = dict(network.convolutions.named_children())
+    convolutions = {k: v.out_channels for k, v in layers.items() if "conv" in k}
     assert convolutions == {
         "conv1a": 64,
         "conv2a": 128,
@@ -23,43 +25,44 @@ def test_layers_of_the_paper():
         "conv5a": 512,
         "conv5b": 512,
     }
-    pools = [v.kernel_size for k, v in layers.named_children() if "pool" in k]
-    assert pools == [(1, 2, 2)] + 4 * [(2, 2, 2)]
-    assert [k for k, _ in layers.named_children()][:5] == [
-        "conv1a",
-        "relu1a",
-        "pool1",
-        "conv2a",
-        "relu2a",
-    ]
+    pools = [v.kernel_size for k, v in layers.items() if "pool" in k]
+    assert pools == [(1, 2, 2)] + 3 * [(2, 2, 2)] and network.pool5.kernel_size == 2
+    assert list(layers)[:5] == ["conv1a", "relu1a", "pool1", "conv2a", "relu2a"]
+    assert network.fc6.in_features == 8192
+    assert network.fc6.out_features == network.fc7.out_features == 4096
+
+
+@pytest.mark.parametrize(("clip_length", "size"), [(3, 112), (8, 112), (32, 112), (16, 64)])
+def test_only_the_published_clip_is_taken(clip_length, size):
+    message = rf"must be 16 and 112 .* got {clip_length} and {size}; choose c3d_gap for other clips"
+    with pytest.raises(ValueError, match=message):
+        build(C3D, clip_length, size)
 
 
 @pytest.mark.parametrize(
-    ("clip_length", "size", "inputs"),
-    [
-        (16, 112, 512 * 1 * 4 * 4),
-        (32, 112, 512 * 2 * 4 * 4),
-        (64, 112, 512 * 4 * 4 * 4),
-        (8, 112, 512 * 1 * 4 * 4),
-        (4, 112, 512 * 1 * 4 * 4),
-        (16, 64, 512 * 3 * 3),
-        (16, 224, 512 * 8 * 8),
-        (16, 16, 512),
-    ],
+    ("clip_length", "frames"),
+    [(4, [4, 4, 2, 1, 1]), (8, [8, 8, 4, 2, 1]), (64, [64, 64, 32, 16, 8])],
 )
-def test_fc6_fits_the_clip(clip_length, size, inputs):
-    assert build(clip_length, size).fc6.in_features == inputs
+def test_time_is_halved_while_there_is_any(clip_length, frames):
+    network = build(C3DGap, clip_length, 64)
+    state, lengths = torch.empty(1, 3, clip_length, 64, 64, device="meta"), []
+    for stage in network.stages:
+        state = stage(state)
+        lengths.append(state.shape[2])
+    assert lengths == frames
 
 
-def test_eight_frames_pool_time_three_times():
-    pools = [m for m in build(clip_length=8).convolutions if isinstance(m, nn.MaxPool3d)]
-    assert [pool.kernel_size[0] for pool in pools] == [1, 2, 2, 2, 1]
+def test_the_features_of_c3d_gap_are_the_mean_of_conv5b():
+    network = build(C3DGap, 8, 64, width=0.125, device="cpu").eval()
+    clips = torch.randn(1, 3, 8, 64, 64)
+    with torch.no_grad():
+        expected = nn.Sequential(*network.convolutions)(clips).mean(dim=(2, 3, 4))
+        torch.testing.assert_close(network(clips), expected)
 
 
 def test_he_start_keeps_the_size_of_the_signal():
     torch.manual_seed(0)
-    network = build(clip_length=16, size=32, width=0.25, device="cpu").eval()
-    clips = torch.randn(2, 3, 16, 32, 32)
+    network = build(width=0.125, device="cpu").eval()
     with torch.no_grad():
-        features = network(clips)
+        features = network(torch.randn(1, 3, 16, 112, 112))
     assert 0.1 < features.square().mean().sqrt() < 10

@@ -1,0 +1,72 @@
+"""The convolutions of C3D, with the pools between them."""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from asd_experiments.models.backbones.backbone import Backbone, Stage, in_turn, scale_channels
+
+STAGES = (
+    {"conv1a": 64},
+    {"conv2a": 128},
+    {"conv3a": 256, "conv3b": 256},
+    {"conv4a": 512, "conv4b": 512},
+    {"conv5a": 512, "conv5b": 512},
+)
+
+
+class C3DConvolutions(Backbone):
+    """Eight 3x3x3 convolutions and pools 1 to 4; a subclass makes features of conv5b.
+
+    A stage ends with a ReLU; the pool after it begins the next one, so that fusions see the maps
+    that the paper on convolutional fusion joins (ReLU5). Pool 1 keeps time, pools 2 to 4 halve it
+    as long as there is more than one frame.
+
+    There is no batch norm. PyTorch's default start shrinks the signal by the root of 6 in every
+    layer, and such a network hardly trains; He's start keeps the signal's size, with zero biases.
+
+    References:
+        Tran et al. 2015, section 3.3, https://arxiv.org/abs/1412.0767.
+        He et al. 2015, section 2.2, https://arxiv.org/abs/1502.01852.
+        Feichtenhofer et al. 2016, section 3.2, https://arxiv.org/abs/1604.06573.
+    """
+
+    canonical_clip = (16, 112)
+    min_size = 16
+
+    def build_convolutions(self, in_channels: int, clip_length: int, width: float) -> int:
+        """Make the convolutions and pools.
+
+        Returns:
+            Channels of conv5b.
+        """
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        channels, frames = in_channels, clip_length
+        for number, stage in enumerate(STAGES):
+            if number:
+                time_step = 2 if number > 1 and frames > 1 else 1
+                layers[f"pool{number}"] = nn.MaxPool3d((time_step, 2, 2))
+                frames //= time_step
+            for name, published in stage.items():
+                out_channels = scale_channels(published, width)
+                layers[name] = nn.Conv3d(channels, out_channels, kernel_size=3, padding=1)
+                layers[name.replace("conv", "relu")] = nn.ReLU(inplace=True)
+                channels = out_channels
+        self.convolutions = nn.Sequential(layers)
+        return channels
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The convolutions between the pools."""
+        layers = list(self.convolutions)
+        pools = [k for k, layer in enumerate(layers) if isinstance(layer, nn.MaxPool3d)]
+        bounds = zip([0, *pools], [*pools, len(layers)], strict=True)
+        return [in_turn(*layers[first:end]) for first, end in bounds]
+
+    def initialise(self) -> None:
+        """Start all layers as He et al. do."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv3d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
