@@ -1,26 +1,6 @@
-"""Files of weights and configurations that a user names."""
-
-from pathlib import Path
+"""Configurations that a user names for a method that has none."""
 
 from preprocess.method import MethodError, WeightsSource
-
-
-def read_file(file: Path, parameter: str) -> bytes:
-    """Content of a file.
-
-    Args:
-        file: The file.
-        parameter: The parameter that named it, such as `flow_weights`.
-
-    Raises:
-        MethodError: If it is missing or cannot be read.
-    """
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        raise MethodError(f"{parameter}: there is no file {file.name!r}") from None
-    except OSError as error:
-        raise MethodError(f"{parameter}: {file.name!r} cannot be read ({error.strerror})") from None
 
 
 def refuse_config(source: WeightsSource, option: str) -> None:

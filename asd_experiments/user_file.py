@@ -1,0 +1,23 @@
+"""Files that a user names."""
+
+from pathlib import Path
+
+from asd_experiments.errors import InputError
+
+
+def read_file(file: Path, parameter: str) -> bytes:
+    """Content of a file.
+
+    Args:
+        file: The file.
+        parameter: The parameter that named it, such as `flow_weights`.
+
+    Raises:
+        InputError: If it is missing or cannot be read.
+    """
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{parameter}: there is no file {file.name!r}") from None
+    except OSError as error:
+        raise InputError(f"{parameter}: {file.name!r} cannot be read ({error.strerror})") from None
