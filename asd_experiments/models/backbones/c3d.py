@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asd_experiments.models.backbones.backbone import Backbone, Stage, scale_channels
+from asd_experiments.models.backbones.published import Published
+from asd_experiments.normalisation import Normalisation
 
 STAGES = (
     {"conv1a": 64},
@@ -16,6 +18,26 @@ STAGES = (
     {"conv5a": 512, "conv5b": 512},
 )
 FULLY_CONNECTED = 4096
+
+SPORTS1M = Published(
+    dataset="sports1m",
+    head=("fc8",),
+    renames=(
+        (r"(^|\.)conv([12])\.(weight|bias)$", r"\1conv\2a.\3"),
+        (r"(conv\d[ab])\.conv\.", r"\1."),
+        (r"(?<!convolutions\.)(conv\d[ab]\.)", r"convolutions.\1"),
+    ),
+    pages=(
+        "https://github.com/open-mmlab/mmaction2/tree/main/configs/recognition/c3d "
+        "(c3d_sports1m_pretrain_20201016-dcc47ddc.pth) or https://github.com/DavideA/c3d-pytorch"
+    ),
+    scale=Normalisation(mean=(104 / 255, 117 / 255, 128 / 255), std=(1 / 255, 1 / 255, 1 / 255)),
+)
+"""The authors' weights, as two ports have them, each with names of its own.
+
+References:
+    mmaction2, `configs/_base_/models/c3d_sports1m_pretrained.py` (mean and deviation, 0 to 255).
+"""
 
 
 class C3D(Backbone):
@@ -39,6 +61,8 @@ class C3D(Backbone):
     """
 
     min_size = 16
+    stem_convolutions = ("convolutions.conv1a",)
+    published = SPORTS1M
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""

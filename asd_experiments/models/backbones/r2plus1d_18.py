@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
 from asd_experiments.models.backbones.backbone import Backbone, Stage, scale_channels
+from asd_experiments.models.backbones.published import TorchvisionWeights
 
 STEM_CHANNELS = (45, 64)
 STAGE_CHANNELS = (64, 128, 256, 512)
@@ -23,6 +24,10 @@ class R2Plus1D(Backbone):
     """
 
     min_size = 16
+    stem_convolutions = ("stem.0",)
+    published = TorchvisionWeights(
+        dataset="kinetics400", name="R2Plus1D_18_Weights.KINETICS400_V1", head=("fc",)
+    )
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asd_experiments.models.backbones.backbone import Backbone, Stage, scale_channels
+from asd_experiments.models.backbones.published import PytorchvideoWeights
 from asd_experiments.models.backbones.pytorchvideo_builders import create_resnet
 
 STEM_CHANNELS = 64
@@ -22,6 +23,8 @@ class Slow(Backbone):
     """
 
     min_size = 32
+    stem_convolutions = ("network.blocks.0.conv",)
+    published = PytorchvideoWeights(name="slow_r50", head=("blocks.5",))
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""
