@@ -33,6 +33,7 @@ BackboneName = Literal[
     "cnn_lstm",
 ]
 FusionName = Literal["appearance_only", "motion_only", "late_average", "feature_concat"]
+FreezeName = Literal["none", "stem", "backbone", "all_but_last_stage"]
 PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
 SegmenterName = Literal["background", "grabcut", "torchvision"]
 FlowName = Literal["dis", "raft_small", "raft_large"]
@@ -114,6 +115,9 @@ _PLACES = {
     *("people_weights", "people_config", "segment_weights", "flow_weights"),
     *("workers", "ray_address", "overlays"),
 }
+DATASETS = ("kinetics400", "imagenet1k")
+"""Data sets whose published weights a network can start from."""
+
 FINDERS_WITHOUT_MASKS: frozenset[PersonFinderName] = frozenset({"onnx"})
 FINDERS_FROM_A_FILE: frozenset[PersonFinderName] = frozenset({"onnx"})
 
@@ -226,6 +230,16 @@ class TrainConfig:
     width: Annotated[Width | None, Unset] = None
     """Multiplier of every layer's channels. Not given: 1, the published network."""
 
+    pretrained: Annotated[str | None, Unset] = None
+    """Weights that the backbones start from. kinetics400, imagenet1k: the published ones of each
+    backbone, from its library's hub; otherwise a file. Not given: fresh weights."""
+
+    freeze: FreezeName = "none"
+    """Part of the pretrained backbones that is not trained, batch norm included."""
+
+    backbone_lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of the backbones, as a share of learning_rate; the fusion has all of it."""
+
     segmentation: bool = True
     """Blank everything outside the body mask, in both streams."""
 
@@ -277,6 +291,26 @@ class TrainConfig:
     run_name: Annotated[str | None, Unset] = None
     """Name of the run in MLflow. Not given: backbone, fusion and clip length."""
 
+    @model_validator(mode="after")
+    def _pretrained_weights_fit(self) -> "TrainConfig":
+        if self.pretrained is None:
+            if self.freeze != "none":
+                raise ValueError(
+                    f"freeze={self.freeze} keeps weights as they are, so it needs pretrained"
+                )
+            return self
+        if self.width not in (None, 1):
+            raise ValueError(
+                f"pretrained needs width=1 (weights have the published widths), got {self.width}"
+            )
+        others = self.motion_backbone not in (None, self.backbone)
+        if others and self.pretrained not in DATASETS:
+            raise ValueError(
+                "pretrained=FILE holds the weights of one kind of network; leave motion_backbone "
+                f"out, or choose pretrained={' or '.join(DATASETS)}"
+            )
+        return self
+
 
 @dataclass(frozen=True, config=_SETTINGS)
 class TrialConfig(TrainConfig):
@@ -305,6 +339,11 @@ class TrialConfig(TrainConfig):
 
 
 def close_defaults(config: TrainConfig, **defaults: object) -> TrialConfig:
-    """Close what a user left open: with these defaults first, then with those of `TrialConfig`."""
+    """Close what a user left open: with these defaults first, then with those of `TrialConfig`.
+
+    Pretrained weights have the published widths, so no other default is taken with them.
+    """
+    if config.pretrained:
+        defaults.pop("width", None)
     given = {f.name: getattr(config, f.name) for f in fields(config)}
     return TrialConfig(**{**defaults, **{n: v for n, v in given.items() if v is not None}})

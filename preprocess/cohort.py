@@ -12,9 +12,9 @@ from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import FIRST_ROW, read_labels, unreadable_videos
 from asd_experiments.data.store import StoreWriter
 from asd_experiments.progress import progress_bar
+from asd_experiments.user_file import no_file
 from preprocess.method import MethodError
 from preprocess.pipeline import Preprocessor, load_weights
-from preprocess.weights import no_file
 from preprocess.worker import Plan, Result, Worker
 from preprocess.workers import in_processes, num_workers
 

@@ -1,31 +1,19 @@
 """PyTorch networks: their weights from a file or from torchvision's hub, and where they run."""
 
-import io
 import json
-import pickle
 import urllib.error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+from asd_experiments.weights import read_state
 from preprocess.method import MethodError, WeightsSource
-from preprocess.weights import read_file, refuse_config
-
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ValueError,
-    pickle.UnpicklingError,
-    safetensors.SafetensorError,
-)
+from preprocess.weights import refuse_config
 
 
 @dataclass(frozen=True)
@@ -55,7 +43,8 @@ class HubNetwork:
             The weights as safetensors.
 
         Raises:
-            MethodError: If they cannot be read or downloaded, or belong to another network.
+            InputError: If the file cannot be read.
+            MethodError: If they cannot be downloaded, or belong to another network.
         """
         refuse_config(source, self.option)
         weights = self._download() if source.file is None else self._read(source.file)
@@ -94,31 +83,6 @@ class HubNetwork:
                 f"the weights of {self.name} cannot be downloaded ({error}); "
                 f"fetch {self.hub.url} elsewhere and pass {self._parameter}=FILE"
             ) from None
-
-
-def read_state(file: Path, parameter: str) -> object:
-    """What torch or safetensors stored in a file; nothing in it is executed.
-
-    Args:
-        file: The file; safetensors if it is named so.
-        parameter: The parameter that named it, such as `flow_weights`.
-
-    Raises:
-        MethodError: If it is missing, or no such file.
-    """
-    content = read_file(file, parameter)
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load(content)
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise not_weights(file, parameter, error) from None
-
-
-def not_weights(file: Path, parameter: str, error: Exception) -> MethodError:
-    """The error that says why a file cannot be read as weights."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return MethodError(f"{parameter}: {str(file)!r} is not a file of weights ({reason})")
 
 
 def fit(network: nn.Module, weights: object) -> dict[str, Tensor] | None:

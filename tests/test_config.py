@@ -88,3 +88,27 @@ def test_where_videos_are_preprocessed_is_no_part_of_the_recipe():
     assert spread.recipe == alone.recipe
     with pytest.raises(ValidationError, match="greater than 0"):
         replace(alone, workers=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pretrained": "w.pth", "width": 0.5}, "pretrained needs width=1 .* got 0.5"),
+        ({"freeze": "stem"}, "freeze=stem keeps weights as they are, so it needs pretrained"),
+        (
+            {"pretrained": "w.pth", "motion_backbone": "c3d"},
+            "weights of one kind of network; leave motion_backbone",
+        ),
+        ({"backbone_lr_factor": 0}, "backbone_lr_factor"),
+        ({"freeze": "head"}, "freeze"),
+    ],
+)
+def test_pretraining_that_cannot_be_is_refused(given, message):
+    with pytest.raises(ValidationError, match=message):
+        TrainConfig(**given)
+
+
+def test_pretrained_weights_keep_the_published_width_in_the_demo():
+    trial = close_defaults(TrainConfig(pretrained="kinetics400"), width=0.125, size=48)
+    assert (trial.width, trial.size) == (1.0, 48)
+    assert close_defaults(TrainConfig(), width=0.125).width == 0.125

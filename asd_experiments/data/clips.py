@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from asd_experiments.data.store import ClipStore
 from asd_experiments.data.transforms import UNCHANGED, draw_augmentation, make_clip
+from asd_experiments.normalisation import KINETICS, Normalisation
 
 Draw = tuple[int, int | None]
 """Row of the clip table, and the seed of its augmentation (None: read it unchanged)."""
@@ -73,6 +74,7 @@ class ClipDataset(Dataset[ClipSample]):
         clip_length: Frames of a clip.
         size: Side of the network's input, pixels.
         segmentation: Blank both streams outside the body mask.
+        normalisation: How RGB is scaled for the network.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class ClipDataset(Dataset[ClipSample]):
         clip_length: int,
         size: int,
         segmentation: bool,
+        normalisation: Normalisation = KINETICS,
     ) -> None:
         self._store = store
         self._keys = clips["key"].tolist()
@@ -93,6 +96,7 @@ class ClipDataset(Dataset[ClipSample]):
         self._clip_length = clip_length
         self._size = size
         self._segmentation = segmentation
+        self._normalisation = normalisation
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -105,6 +109,7 @@ class ClipDataset(Dataset[ClipSample]):
             clip_length=self._clip_length,
             size=self._size,
             segmentation=self._segmentation,
+            normalisation=self._normalisation,
             augmentation=UNCHANGED if seed is None else draw_augmentation(seed),
         )
         return {

@@ -10,12 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from asd_experiments.data.store import StoredFrames
-
-RGB_MEAN = 0.45
-"""Mean of Kinetics frames, the normalisation of pytorchvideo's networks."""
-
-RGB_STD = 0.225
-"""Standard deviation of Kinetics frames, likewise."""
+from asd_experiments.normalisation import KINETICS, Normalisation
 
 FULL_MOTION = 20 / 224
 """Displacement that becomes 1.0, as a share of the frame's side: I3D's 20 pixels of 224."""
@@ -70,6 +65,7 @@ def make_clip(
     clip_length: int,
     size: int,
     segmentation: bool,
+    normalisation: Normalisation = KINETICS,
     augmentation: Augmentation = UNCHANGED,
 ) -> Clip:
     """Turn stored frames into the input of a two-stream network.
@@ -82,13 +78,14 @@ def make_clip(
         clip_length: Frames of the clip.
         size: Side of the result, pixels.
         segmentation: Blank both streams outside the body mask.
+        normalisation: How RGB is scaled for the network.
         augmentation: The change to make.
 
     Returns:
         Normalised appearance and motion; the blanked background is 0 in both.
     """
     frames = cut(frames, augmentation)
-    appearance = normalise_rgb(torch.from_numpy(frames.rgb), augmentation.brightness)
+    appearance = normalise_rgb(torch.from_numpy(frames.rgb), normalisation, augmentation.brightness)
     motion = torch.from_numpy(frames.flow).permute(3, 0, 1, 2)
     if segmentation:
         body = torch.from_numpy(frames.mask)
@@ -115,11 +112,17 @@ def cut(frames: StoredFrames, augmentation: Augmentation) -> StoredFrames:
 
 
 def normalise_rgb(
-    rgb: UInt8[Tensor, "time height width 3"], brightness: float = 1.0
+    rgb: UInt8[Tensor, "time height width 3"],
+    normalisation: Normalisation = KINETICS,
+    brightness: float = 1.0,
 ) -> Float32[Tensor, "3 time height width"]:
-    """Scale 0..255 to the mean and deviation that the published networks expect."""
+    """Scale 0..255 to the mean and deviation that the network expects."""
     values = rgb.permute(3, 0, 1, 2).float() * (brightness / 255)
-    return (values.clamp_(max=1) - RGB_MEAN) / RGB_STD
+    mean, std = (
+        torch.tensor(figures).reshape(3, 1, 1, 1)
+        for figures in (normalisation.mean, normalisation.std)
+    )
+    return (values.clamp_(max=1) - mean) / std
 
 
 def resize(

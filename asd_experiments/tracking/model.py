@@ -28,6 +28,7 @@ from asd_experiments.data.manifest import file_sha256
 from asd_experiments.data.store import ClipStore, StoreWriter, video_key
 from asd_experiments.evaluation.predictions import probability_columns
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
+from asd_experiments.normalisation import Normalisation
 from asd_experiments.training.prediction import predict_clips
 from preprocess.pipeline import Preprocessor
 
@@ -76,6 +77,9 @@ class ModelCard:
 
     segmentation: bool
     """Whether both streams are blank outside the body."""
+
+    normalisation: dict[str, Any]
+    """Mean and deviation that RGB is scaled to; they belong to the weights."""
 
     recipe: dict[str, Any]
     """Preprocessing parameters."""
@@ -233,6 +237,7 @@ class TwoStreamVideoModel:
             clip_length=self.card.network["clip_length"],
             size=self.card.network["size"],
             segmentation=self.card.segmentation,
+            normalisation=Normalisation(**self.card.normalisation),
         )
         network = self._network(fold)
         return predict_clips(network, dataset, self.card.classes, batch_size=batch_size)

@@ -34,6 +34,7 @@ from asd_experiments.tracking.runs import (
 )
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
 from asd_experiments.training.fit import FoldResult, precision, training_device
+from asd_experiments.training.start import normalisation_of
 
 
 def train(config: TrainConfig) -> str:
@@ -53,6 +54,8 @@ def train(config: TrainConfig) -> str:
         trial = replace(trial, store=demo_store(trial.seed))
     store = ClipStore(str(trial.store))
     validation = CrossValidation(trial, store)
+    for key, weights in validation.pretrained.items():
+        print(f"Pretrained {key} network: {weights}")
     try:
         with command_run(config.run_name, default_name) as run_id:
             metrics, model_uri = run_trial(trial, store, validation, run_id)
@@ -149,7 +152,17 @@ def _log_start(
             ).sum()
         ),
     }
-    log_parameters(run_id, {**resolved, **facts})
+    weights = {
+        f"pretrained/{key}/{name}": value
+        for key, fitted in validation.pretrained.items()
+        for name, value in fitted.account.items()
+    }
+    normalisation = normalisation_of(config)
+    scale = {
+        f"normalisation_{name}": ", ".join(map(str, getattr(normalisation, name)))
+        for name in ("mean", "std")
+    }
+    log_parameters(run_id, {**resolved, **facts, **scale, **weights})
     log_metrics(run_id, _model_figures(config, len(validation.classes)))
     client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
     client.log_dict(run_id, {**store_origin(store), "failures": store.failures}, "store.json")
@@ -179,6 +192,7 @@ def _model_card(
         thresholds={str(fold): value for fold, value in thresholds.items()},
         clip_stride=config.stride,
         segmentation=config.segmentation,
+        normalisation=asdict(normalisation_of(config)),
         recipe=store.recipe,
         folds=validation.num_folds,
     )

@@ -9,6 +9,7 @@ from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
 from asd_experiments.models.two_stream import build_two_stream
 from asd_experiments.training.fit import EpochReport, FoldResult, fit_fold, training_device
+from asd_experiments.training.start import read_pretrained
 
 
 class CrossValidation:
@@ -27,6 +28,8 @@ class CrossValidation:
         self._config = config
         self._store = store
         check_trial(config)
+        self.pretrained = read_pretrained(config)
+        """What every fold starts from, by the backbone's key; empty: fresh weights."""
         _check_classes(config, self.classes)
         self.manifest = assign_folds(
             store.videos,
@@ -62,6 +65,7 @@ class CrossValidation:
             fold=fold,
             classes=self.classes,
             report=report,
+            pretrained=self.pretrained,
         )
 
 
@@ -79,6 +83,7 @@ def check_trial(config: TrialConfig) -> None:
     try:
         with torch.device("meta"):
             build_two_stream(**config.network, num_classes=2)
+        read_pretrained(config)
     except ValueError as error:
         problems.append(str(error))
     if problems:

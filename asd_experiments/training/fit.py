@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,9 +20,11 @@ from asd_experiments.config import TrialConfig
 from asd_experiments.data.clips import ClipDataset, ClipSample, InOrder, Shuffled
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.predictions import PLAIN_COLUMNS
-from asd_experiments.models.two_stream import TwoStream, build_two_stream
+from asd_experiments.models.pretrained import FittedWeights
+from asd_experiments.models.two_stream import TwoStream
 from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule, clip_weights
 from asd_experiments.training.prediction import predict_clips
+from asd_experiments.training.start import normalisation_of, start_network
 
 # It greets every fold with the hardware, a tip and the reason for stopping.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -65,6 +67,7 @@ def fit_fold(
     fold: int,
     classes: list[str],
     report: EpochReport,
+    pretrained: Mapping[str, FittedWeights],
 ) -> FoldResult:
     """Train one fold and predict its validation and test clips with the best epoch's weights.
 
@@ -75,6 +78,7 @@ def fit_fold(
         fold: Number of the fold.
         classes: Labels in the order of the network's outputs.
         report: Called after every epoch.
+        pretrained: Weights that the backbones start from, by their keys; none: fresh ones.
     """
     started = time.monotonic()
     seed = int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
@@ -84,13 +88,14 @@ def fit_fold(
         for split, rows in clips.assign(fold=fold).groupby("split")
     }
     data = {split: _dataset(config, store, rows, classes) for split, rows in parts.items()}
-    network = build_two_stream(**config.network, num_classes=len(classes))
+    network = start_network(config, num_classes=len(classes), pretrained=pretrained)
     module = TwoStreamModule(
         network,
         parts["val"][list(PLAIN_COLUMNS)],
         classes=classes,
         clip_weights=clip_weights(parts["train"], classes),
         learning_rate=config.learning_rate,
+        backbone_lr_factor=config.backbone_lr_factor,
         weight_decay=config.weight_decay,
     )
     with tempfile.TemporaryDirectory(prefix="fold_") as folder:
@@ -121,6 +126,7 @@ def _dataset(
         clip_length=config.clip_length,
         size=config.size,
         segmentation=config.segmentation,
+        normalisation=normalisation_of(config),
     )
 
 
@@ -155,6 +161,7 @@ def _train(
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`", FutureWarning)
         warnings.filterwarnings("ignore", ".*does not have many workers")
         warnings.filterwarnings("ignore", ".*smaller than the logging interval")
+        warnings.filterwarnings("ignore", r".*module\(s\) in eval mode")  # frozen ones
         training = _training_loader(config, data["train"], seed)
         trainer.fit(module, training, _loader(config, data["val"]))
     best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)

@@ -15,6 +15,7 @@ from torch.nn import functional
 from asd_experiments.data.clips import ClipSample
 from asd_experiments.evaluation.predictions import aggregate, probability_columns
 from asd_experiments.models.two_stream import TwoStream
+from asd_experiments.training.parameter_groups import parameter_groups
 
 SELECTION_METRIC = "val/patient/loss"
 """What chooses the epoch: class-balanced log loss of the inner validation patients."""
@@ -31,6 +32,7 @@ class TwoStreamModule(LightningModule):
         classes: Labels in the order of the network's outputs.
         clip_weights: Weight of each training clip in the loss, see `clip_weights`.
         learning_rate: Peak of the schedule (linear warm-up, then cosine).
+        backbone_lr_factor: Share of it that the backbones get.
         weight_decay: Of AdamW.
     """
 
@@ -44,6 +46,7 @@ class TwoStreamModule(LightningModule):
         classes: list[str],
         clip_weights: Float[Tensor, " clip"],
         learning_rate: float,
+        backbone_lr_factor: float = 1.0,
         weight_decay: float,
     ) -> None:
         super().__init__()
@@ -52,6 +55,7 @@ class TwoStreamModule(LightningModule):
         self._val_clips = val_clips
         self._classes = classes
         self._learning_rate = learning_rate
+        self._backbone_lr_factor = backbone_lr_factor
         self._weight_decay = weight_decay
         self._train_losses: list[Tensor] = []
         self._val_probabilities: list[Tensor] = []
@@ -62,9 +66,12 @@ class TwoStreamModule(LightningModule):
         References:
             Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
         """
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self._learning_rate, weight_decay=self._weight_decay
+        groups = parameter_groups(
+            self.network,
+            learning_rate=self._learning_rate,
+            backbone_lr_factor=self._backbone_lr_factor,
         )
+        optimizer = torch.optim.AdamW(groups, weight_decay=self._weight_decay)
         total_steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, partial(rate_factor, total_steps=total_steps)

@@ -16,8 +16,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asd_experiments.weights import read_state
 from preprocess.method import Method, MethodError, WeightsSource
-from preprocess.network import best_device, fit, metadata_of, read_state, to_bytes
+from preprocess.network import best_device, fit, metadata_of, to_bytes
 from preprocess.people.detected import LEAST_SCORE, Body, find_detected_person, scale_to_edges
 from preprocess.people.finder import PersonFinder
 from preprocess.people.zoo_file import read_zoo_file
@@ -98,8 +99,9 @@ def load_weights(source: WeightsSource) -> bytes:
         The weights as safetensors, with the whole configuration beside them.
 
     Raises:
-        MethodError: If detectron2 is not installed, or the weights cannot be read or downloaded,
-            or do not belong to the configuration.
+        InputError: If the file of weights cannot be read.
+        MethodError: If detectron2 is not installed, or the weights cannot be downloaded or do not
+            belong to the configuration.
     """
     _import("detectron2")
     name = source.config or _DEFAULT_CONFIG

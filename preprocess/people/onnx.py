@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from asd_experiments.user_file import read_file
 from preprocess.method import Method, MethodError, WeightsSource
 from preprocess.people.detected import LEAST_SCORE, Body, find_detected_person
 from preprocess.people.finder import PersonFinder
-from preprocess.weights import read_file, refuse_config
+from preprocess.weights import refuse_config
 
 _SOURCE = "https://github.com/Megvii-BaseDetection/YOLOX/tree/main/demo/ONNXRuntime"
 _STRIDES = (8, 16, 32)
@@ -84,7 +85,8 @@ def load_weights(source: WeightsSource) -> bytes:
         The file's content.
 
     Raises:
-        MethodError: If no file is given, or it cannot be read or holds another network.
+        InputError: If the file cannot be read.
+        MethodError: If no file is given, or it holds another network.
     """
     refuse_config(source, "people=onnx")
     if source.file is None:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy._core import multiarray, numeric
 
-from preprocess.network import not_weights
-from preprocess.weights import read_file
+from asd_experiments.user_file import read_file
+from asd_experiments.weights import not_weights
 
 _ADMITTED: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): OrderedDict,
@@ -49,7 +49,7 @@ def read_zoo_file(file: Path, parameter: str) -> object:
         parameter: The parameter that named it, such as `people_weights`.
 
     Raises:
-        MethodError: If it is missing, no pickle, or holds anything else.
+        InputError: If it is missing, no pickle, or holds anything else.
     """
     content = read_file(file, parameter)
     try:

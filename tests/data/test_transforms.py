@@ -11,6 +11,7 @@ from asd_experiments.data.transforms import (
     make_clip,
     rescale_flow,
 )
+from asd_experiments.normalisation import Normalisation
 
 
 def frames(num: int = 8, size: int = 64, seed: int = 0) -> StoredFrames:
@@ -121,3 +122,11 @@ def test_drawn_augmentations_stay_inside_the_frame_and_follow_the_seed():
     assert all(0.85 <= a.side <= 1 and 0.8 <= a.brightness <= 1.2 for a in drawn)
     assert 0.4 < np.mean([a.flip for a in drawn]) < 0.6
     assert draw_augmentation(3) == drawn[3]
+
+
+def test_normalisation_is_by_colour():
+    source = frames()
+    source.rgb[:] = (51, 102, 204)  # 0.2, 0.4 and 0.8 of the brightest
+    scale = Normalisation(mean=(0.1, 0.2, 0.3), std=(0.5, 0.1, 0.25))
+    made = clip(source, normalisation=scale).appearance[:, 0, 0, 0]
+    assert made.tolist() == pytest.approx([0.2, 2.0, 2.0])

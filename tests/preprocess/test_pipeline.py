@@ -22,10 +22,11 @@ from asd_experiments.config import FlowName, PreprocessConfig
 from asd_experiments.data.manifest import LabelsError
 from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
+from asd_experiments.errors import InputError
 from preprocess.cohort import preprocess
 from preprocess.decode import ScratchError
 from preprocess.flow import FLOWS, flow_method
-from preprocess.method import MethodError, WeightsSource, without_weights
+from preprocess.method import WeightsSource, without_weights
 from preprocess.people import PERSON_FINDERS
 from preprocess.pipeline import Preprocessor
 from preprocess.segment import SEGMENTERS
@@ -317,7 +318,7 @@ def test_labels_and_weights_are_checked_before_any_video(
     store = str(tmp_path / "store.zarr")
     with pytest.raises(LabelsError, match=r"none\.csv"):
         preprocess(replace(config, labels=str(tmp_path / "none.csv"), store=store))
-    with pytest.raises(MethodError, match=r"no file '/.*none\.pth'"):
+    with pytest.raises(InputError, match=r"no file '/.*none\.pth'"):
         preprocess(
             replace(config, flow="raft_small", flow_weights=str(tmp_path / "none.pth"), store=store)
         )

@@ -1,14 +1,18 @@
 """What every backbone is: a network that turns a clip into one feature vector, in five stages."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from asd_experiments.models.backbones.published import Published
+
 MIN_CHANNELS = 8
 NUM_STAGES = 5
 """A stem and four stages, as the ResNets have them and every other network here as well."""
+
+BackboneT = TypeVar("BackboneT", bound="Backbone")
 
 Stage = Callable[[Any], Any]
 """From one state of a network to the next; a state is feature maps as a rule, see `read`."""
@@ -51,8 +55,17 @@ class Backbone(nn.Module):
     per_frame: ClassVar[bool] = False
     """Whether every stage looks at one frame at a time (a 2D network)."""
 
+    stem_convolutions: ClassVar[tuple[str, ...]] = ()
+    """Names of the convolutions that see the clip: pretrained ones are fitted to its channels."""
+
+    published: ClassVar[Published] = Published()
+    """Published weights, which load where `width` is 1."""
+
     num_features: int
     """Length of the feature vector."""
+
+    frozen: tuple[nn.Module, ...] = ()
+    """Modules that stay in evaluation mode; see `freezing`."""
 
     def __init__(
         self, *, in_channels: int, clip_length: int, size: int, width: float, dropout: float
@@ -89,6 +102,13 @@ class Backbone(nn.Module):
             Length of the feature vector.
         """
         raise NotImplementedError
+
+    def train(self: BackboneT, mode: bool = True) -> BackboneT:
+        """Set the mode of every module but the frozen ones."""
+        super().train(mode)
+        for module in self.frozen:
+            module.training = False
+        return self
 
     @property
     def stages(self) -> Sequence[Stage]:

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asd_experiments.models.backbones.backbone import scale_channels
-from asd_experiments.models.backbones.c3d_layers import C3DConvolutions
+from asd_experiments.models.backbones.c3d_layers import SPORTS1M, C3DConvolutions
 
 FULLY_CONNECTED = 4096
 POOLED = (1, 4, 4)
@@ -24,6 +24,7 @@ class C3D(C3DConvolutions):
     """
 
     min_clip_length, min_size = C3DConvolutions.canonical_clip
+    published = SPORTS1M
 
     @classmethod
     def check_clip(cls, clip_length: int, size: int) -> None:

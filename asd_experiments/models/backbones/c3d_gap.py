@@ -1,6 +1,8 @@
 """C3D without its fully connected layers, for clips of any length and size."""
 
-from asd_experiments.models.backbones.c3d_layers import C3DConvolutions
+from dataclasses import replace
+
+from asd_experiments.models.backbones.c3d_layers import SPORTS1M, C3DConvolutions
 
 
 class C3DGap(C3DConvolutions):
@@ -15,6 +17,8 @@ class C3DGap(C3DConvolutions):
         Tran et al. 2015, section 3.3 (the convolutions), https://arxiv.org/abs/1412.0767.
         Lin et al. 2014, section 3.2 (the pooling), https://arxiv.org/abs/1312.4400.
     """
+
+    published = replace(SPORTS1M, head=("fc6", "fc7", "fc8"))
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""

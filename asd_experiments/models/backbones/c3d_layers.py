@@ -5,6 +5,8 @@ from collections import OrderedDict
 from torch import nn
 
 from asd_experiments.models.backbones.backbone import Backbone, Stage, in_turn, scale_channels
+from asd_experiments.models.backbones.published import Published
+from asd_experiments.normalisation import Normalisation
 
 STAGES = (
     {"conv1a": 64},
@@ -13,6 +15,27 @@ STAGES = (
     {"conv4a": 512, "conv4b": 512},
     {"conv5a": 512, "conv5b": 512},
 )
+
+
+SPORTS1M = Published(
+    dataset="sports1m",
+    head=("fc8",),
+    renames=(
+        (r"(^|\.)conv([12])\.(weight|bias)$", r"\1conv\2a.\3"),
+        (r"(conv\d[ab])\.conv\.", r"\1."),
+        (r"(?<!convolutions\.)(conv\d[ab]\.)", r"convolutions.\1"),
+    ),
+    pages=(
+        "https://github.com/open-mmlab/mmaction2/tree/main/configs/recognition/c3d "
+        "(c3d_sports1m_pretrain_20201016-dcc47ddc.pth) or https://github.com/DavideA/c3d-pytorch"
+    ),
+    scale=Normalisation(mean=(104 / 255, 117 / 255, 128 / 255), std=(1 / 255, 1 / 255, 1 / 255)),
+)
+"""The authors' weights, as two ports have them, each with names of its own.
+
+References:
+    mmaction2, `configs/_base_/models/c3d_sports1m_pretrained.py` (mean and deviation, 0 to 255).
+"""
 
 
 class C3DConvolutions(Backbone):
@@ -33,6 +56,7 @@ class C3DConvolutions(Backbone):
 
     canonical_clip = (16, 112)
     min_size = 16
+    stem_convolutions = ("convolutions.conv1a",)
 
     def build_convolutions(self, in_channels: int, clip_length: int, width: float) -> int:
         """Make the convolutions and pools.

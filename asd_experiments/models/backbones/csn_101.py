@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from asd_experiments.models.backbones.published import PytorchvideoWeights
 from asd_experiments.models.backbones.pytorchvideo_resnet import PytorchvideoResNet
 
 
@@ -18,6 +19,7 @@ class CSN(PytorchvideoResNet):
     """
 
     canonical_clip = (32, 224)
+    published = PytorchvideoWeights(name="csn_r101", head=("blocks.5",))
 
     def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
         """See `PytorchvideoResNet`."""

@@ -3,6 +3,7 @@
 from torch import nn
 
 from asd_experiments.models.backbones.backbone import Stage, in_turn
+from asd_experiments.models.backbones.published import PytorchvideoWeights
 from asd_experiments.models.backbones.pytorchvideo_resnet import PytorchvideoResNet
 
 TEMPORAL, SPATIAL = (3, 1, 1), (1, 1, 1)
@@ -29,6 +30,7 @@ class I3D(PytorchvideoResNet):
     """
 
     canonical_clip = (8, 224)
+    published = PytorchvideoWeights(name="i3d_r50", head=("blocks.6",))
 
     def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
         """See `PytorchvideoResNet`."""
@@ -47,5 +49,5 @@ class I3D(PytorchvideoResNet):
     @property
     def stages(self) -> list[Stage]:
         """The stem and four stages, the first with its temporal pool."""
-        stem, first, pool, *others = self.network.blocks
+        stem, first, pool, *others = self._blocks
         return [stem, in_turn(first, pool), *others]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from asd_experiments.models.backbones.published import TorchvisionWeights
 from asd_experiments.models.backbones.video_resnet import VideoResNet
 
 
@@ -14,6 +15,10 @@ class MC3(VideoResNet):
         Tran et al. 2018, section 3.4, https://arxiv.org/abs/1711.11248.
         torchvision, `torchvision.models.video.mc3_18`.
     """
+
+    published = TorchvisionWeights(
+        dataset="kinetics400", name="MC3_18_Weights.KINETICS400_V1", head=("fc",)
+    )
 
     def conv_makers(self) -> list[Any]:
         """See `VideoResNet`."""

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asd_experiments.models.backbones.backbone import Backbone, Stage, in_turn, scale_channels
+from asd_experiments.models.backbones.published import TorchvisionWeights
 
 HEAD_CHANNELS = 96
 SCALES = ((1, 1, 8), (2, 2, 4), (11, 4, 2), (2, 8, 1))
@@ -46,6 +47,13 @@ class MViTV2S(Backbone):
 
     canonical_clip = (16, 224)
     min_size = 32
+    stem_convolutions = ("network.conv_proj",)
+    published = TorchvisionWeights(
+        dataset="kinetics400",
+        name="MViT_V2_S_Weights.KINETICS400_V1",
+        head=("head",),
+        module="network",
+    )
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""
@@ -87,7 +95,8 @@ class MViTV2S(Backbone):
 
     def read(self, state: Tokens) -> Float[Tensor, "clip channel time height width"]:
         """The tokens of the places, as maps."""
-        return state.values[:, 1:].transpose(1, 2).unflatten(2, state.grid)
+        clips, _, channels = state.values.shape
+        return state.values[:, 1:].transpose(1, 2).reshape(clips, channels, *state.grid)
 
     def write(self, state: Tokens, maps: Float[Tensor, "clip channel time height width"]) -> Tokens:
         """Other tokens for the places, beside the same class token."""

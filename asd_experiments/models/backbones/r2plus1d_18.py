@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from asd_experiments.models.backbones.backbone import scale_channels
+from asd_experiments.models.backbones.published import TorchvisionWeights
 from asd_experiments.models.backbones.video_resnet import (
     STEM_CHANNELS,
     VideoResNet,
@@ -23,6 +24,10 @@ class R2Plus1D(VideoResNet):
         Tran et al. 2018, section 3.5, https://arxiv.org/abs/1711.11248.
         torchvision, `torchvision.models.video.r2plus1d_18`.
     """
+
+    published = TorchvisionWeights(
+        dataset="kinetics400", name="R2Plus1D_18_Weights.KINETICS400_V1", head=("fc",)
+    )
 
     def conv_makers(self) -> list[Any]:
         """See `VideoResNet`."""

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asd_experiments.models.backbones.backbone import Backbone, Stage, in_turn, scale_channels
+from asd_experiments.models.backbones.published import TorchvisionWeights
 
 STEM_CHANNELS = 64
 BLOCKS = (3, 4, 6, 3)
@@ -31,6 +32,10 @@ class ResNet2D(Backbone):
     canonical_clip = (16, 224)
     min_size = 32
     per_frame = True
+    stem_convolutions = ("network.conv1",)
+    published = TorchvisionWeights(
+        dataset="imagenet1k", name="ResNet50_Weights.IMAGENET1K_V2", head=("fc",), module="network"
+    )
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""

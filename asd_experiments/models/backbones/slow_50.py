@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from asd_experiments.models.backbones.published import PytorchvideoWeights
 from asd_experiments.models.backbones.pytorchvideo_resnet import PytorchvideoResNet
 
 
@@ -16,6 +17,7 @@ class Slow(PytorchvideoResNet):
     """
 
     canonical_clip = (8, 224)
+    published = PytorchvideoWeights(name="slow_r50", head=("blocks.5",))
 
     def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
         """See `PytorchvideoResNet`."""

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asd_experiments.models.backbones.backbone import NUM_STAGES, Backbone, Stage, scale_channels
+from asd_experiments.models.backbones.published import PytorchvideoWeights
 from asd_experiments.models.backbones.pytorchvideo_resnet import STEM_CHANNELS, STEM_TO_FEATURES
 
 ALPHA = 4
@@ -39,6 +40,11 @@ class SlowFast(Backbone):
 
     canonical_clip = (32, 224)
     min_size = 32
+    stem_convolutions = (
+        "network.blocks.0.multipathway_blocks.0.conv",
+        "network.blocks.0.multipathway_blocks.1.conv",
+    )
+    published = PytorchvideoWeights(name="slowfast_r50", head=("blocks.5", "blocks.6"))
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""

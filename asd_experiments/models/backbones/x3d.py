@@ -39,6 +39,7 @@ class X3D(Backbone):
     """
 
     min_size = 32
+    stem_convolutions = ("network.blocks.0.conv.conv_t",)
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""

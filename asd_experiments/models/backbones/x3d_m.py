@@ -1,5 +1,6 @@
 """X3D-M."""
 
+from asd_experiments.models.backbones.published import PytorchvideoWeights
 from asd_experiments.models.backbones.x3d import X3D
 
 
@@ -14,3 +15,4 @@ class X3DM(X3D):
     """
 
     canonical_clip = (16, 224)
+    published = PytorchvideoWeights(name="x3d_m", head=("blocks.5.proj",))

@@ -1,5 +1,6 @@
 """X3D-S."""
 
+from asd_experiments.models.backbones.published import PytorchvideoWeights
 from asd_experiments.models.backbones.x3d import X3D
 
 
@@ -14,3 +15,4 @@ class X3DS(X3D):
     """
 
     canonical_clip = (13, 160)
+    published = PytorchvideoWeights(name="x3d_s", head=("blocks.5.proj",))

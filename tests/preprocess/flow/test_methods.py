@@ -13,6 +13,7 @@ import torch
 from torchvision.models import optical_flow
 
 from asd_experiments.config import FlowName
+from asd_experiments.errors import InputError
 from preprocess.flow import FLOWS, flow_method
 from preprocess.flow.flow import Flow
 from preprocess.flow.raft import rescale_flow
@@ -159,9 +160,9 @@ def test_wrong_weights_are_refused(tmp_path: Path) -> None:
 
     for name in ("text.pth", "text.safetensors"):
         (tmp_path / name).write_text("these are no weights")
-        with pytest.raises(MethodError, match=f"^flow_weights: '{tmp_path}/{name}' is not a file"):
+        with pytest.raises(InputError, match=f"^flow_weights: '{tmp_path}/{name}' is not a file"):
             load(tmp_path / name)
-    with pytest.raises(MethodError, match=f"^flow_weights: there is no file '{tmp_path}/none.pth'"):
+    with pytest.raises(InputError, match=f"^flow_weights: there is no file '{tmp_path}/none.pth'"):
         load(tmp_path / "none.pth")
 
 

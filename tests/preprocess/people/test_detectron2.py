@@ -14,6 +14,7 @@ import zarr
 
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.store import StoreWriter
+from asd_experiments.errors import InputError
 from preprocess.decode import probe
 from preprocess.method import MethodError, WeightsSource
 from preprocess.network import metadata_of
@@ -202,7 +203,7 @@ def test_weights_of_another_network_are_refused(
     for name in ("less.pth", "list.pth", "imagenet.pkl"):
         with pytest.raises(MethodError, match="does not hold the weights of people_config; take"):
             METHOD.load_weights(WeightsSource(tmp_path / name, str(config_file)))
-    with pytest.raises(MethodError, match=r"there is no file '/.*none\.pkl'"):
+    with pytest.raises(InputError, match=r"there is no file '/.*none\.pkl'"):
         METHOD.load_weights(WeightsSource(tmp_path / "none.pkl"))
 
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from asd_experiments.errors import InputError
 from preprocess.decode import probe
 from preprocess.method import MethodError, WeightsSource
 from preprocess.people import person_finder_method
@@ -36,9 +37,9 @@ def test_wrong_files_are_refused(tmp_path: Path, yolox_file: Path) -> None:
     for name in ("text.onnx", "empty.onnx", "cut.onnx"):
         with pytest.raises(MethodError, match="is not an ONNX file; take a YOLOX network from"):
             METHOD.load_weights(WeightsSource(tmp_path / name))
-    with pytest.raises(MethodError, match=r"there is no file '/.*none\.onnx'"):
+    with pytest.raises(InputError, match=r"there is no file '/.*none\.onnx'"):
         METHOD.load_weights(WeightsSource(tmp_path / "none.onnx"))
-    with pytest.raises(MethodError, match=r"people_weights: '.*' cannot be read"):
+    with pytest.raises(InputError, match=r"people_weights: '.*' cannot be read"):
         METHOD.load_weights(WeightsSource(tmp_path))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from asd_experiments.errors import InputError
 from preprocess.decode import probe
 from preprocess.method import MethodError, WeightsSource
 from preprocess.people import person_finder_method
@@ -69,5 +70,5 @@ def test_wrong_weights_are_refused(tmp_path: Path) -> None:
         MethodError, match=r"people_weights does not hold .* maskrcnn_resnet50_fpn_v2; take .*http"
     ):
         METHOD.load_weights(WeightsSource(tmp_path / "other.pth"))
-    with pytest.raises(MethodError, match=r"people_weights: there is no file '/.*none\.pth'"):
+    with pytest.raises(InputError, match=r"people_weights: there is no file '/.*none\.pth'"):
         METHOD.load_weights(WeightsSource(tmp_path / "none.pth"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from preprocess.method import MethodError
+from asd_experiments.errors import InputError
 from preprocess.people.zoo_file import read_zoo_file
 
 
@@ -51,7 +51,7 @@ def test_names_of_older_numpy_are_read(tmp_path: Path) -> None:
 def test_code_is_refused_and_not_executed(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     file = write(tmp_path / "evil.pkl", {"model": Attack(folder)})
-    with pytest.raises(MethodError, match=r"evil.pkl' is not a file of weights \(it holds posix"):
+    with pytest.raises(InputError, match=r"evil.pkl' is not a file of weights \(it holds posix"):
         read_zoo_file(file, "people_weights")
     assert not folder.exists()
     pickle.loads(file.read_bytes())
@@ -62,7 +62,7 @@ def test_code_is_refused_and_not_executed(tmp_path: Path) -> None:
 def test_broken_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "broken.pkl").write_bytes(content)
     with pytest.raises(
-        MethodError, match=r"people_weights: '/.*broken.pkl' is not a file of weights"
+        InputError, match=r"people_weights: '/.*broken.pkl' is not a file of weights"
     ):
         read_zoo_file(tmp_path / "broken.pkl", "people_weights")
 
@@ -70,11 +70,11 @@ def test_broken_files_are_refused(tmp_path: Path, content: bytes) -> None:
 def test_bytes_in_another_encoding_are_refused(tmp_path: Path) -> None:
     content = pickle.dumps(b"\xff", protocol=2)
     (tmp_path / "odd.pkl").write_bytes(content.replace(b"latin1", b"utf-16"))
-    with pytest.raises(MethodError, match="it holds bytes in utf-16"):
+    with pytest.raises(InputError, match="it holds bytes in utf-16"):
         read_zoo_file(tmp_path / "odd.pkl", "people_weights")
 
 
 def test_arrays_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "objects.pkl", {"a": np.array(["x", None], object)})
-    with pytest.raises(MethodError, match=r"objects.pkl' is not a file of weights"):
+    with pytest.raises(InputError, match=r"objects.pkl' is not a file of weights"):
         read_zoo_file(file, "people_weights")

@@ -1,0 +1,284 @@
+"""Pretrained weights: found in a hub or a file, fitted to every network, and accounted for."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from torch import Tensor
+
+from asd_experiments.config import DATASETS
+from asd_experiments.errors import InputError
+from asd_experiments.models.backbones import BACKBONES
+from asd_experiments.models.backbones.backbone import Backbone
+from asd_experiments.models.backbones.published import Published
+from asd_experiments.models.hub import fetch
+from asd_experiments.models.stem import adapt_stem, can_adapt
+from asd_experiments.models.two_stream import TwoStream
+from asd_experiments.user_file import read_file
+from asd_experiments.weights import parse_state
+
+LEAST_SHARE = 0.9
+"""Share of a network's weights that a file must have, and of a file's that the network must take.
+
+Networks of one library share many names and shapes: a Slow-R101 has nearly all that a Slow-R50
+asks for, and much more, and half of a Slow-R50 would load into an I3D.
+"""
+
+_CONTAINERS = ("state_dict", "model_state", "model")
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights, read."""
+
+    name: str
+    """Its name, without its folder."""
+
+    sha256: str
+    """Digest of its content."""
+
+    tensors: Mapping[str, Tensor]
+    """What it holds, by its own names."""
+
+
+@dataclass(frozen=True)
+class FittedWeights:
+    """Weights for one network, and an account of where each tensor of the file went."""
+
+    file: str
+    """Name of the file."""
+
+    sha256: str
+    """Digest of the file."""
+
+    tensors: Mapping[str, Tensor]
+    """Weights by their names in the backbone."""
+
+    num_loaded: int
+    """Tensors that were taken as they are."""
+
+    num_reshaped: int
+    """Tensors of the stem that were made to fit the clip's channels."""
+
+    num_skipped: int
+    """Tensors of the file that were left out: its classifier, other networks."""
+
+    num_fresh: int
+    """Tensors of the network that the file has not, and that start anew."""
+
+    @property
+    def account(self) -> dict[str, str | int]:
+        """All but the tensors."""
+        names = ("file", "sha256", "num_loaded", "num_reshaped", "num_skipped", "num_fresh")
+        return {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_loaded} tensors loaded, {self.num_reshaped} reshaped, "
+            f"{self.num_skipped} skipped, {self.num_fresh} fresh; "
+            f"{self.file}, SHA-256 {self.sha256[:12]}"
+        )
+
+
+def fit_pretrained(pretrained: str, network: TwoStream) -> dict[str, FittedWeights]:
+    """Find the weights and fit them to every backbone of a model.
+
+    Args:
+        pretrained: A data set of `DATASETS`, whose published weights are loaded, or a file.
+        network: The model; it may be on the meta device, and is left as it is.
+
+    Returns:
+        By the backbone's key in the model.
+
+    Raises:
+        InputError: If there are no such weights, they cannot be had, or they do not fit.
+    """
+    backbones = cast(dict[str, Backbone], dict(network.backbones.items()))
+    places = {key: _place(pretrained, backbone) for key, backbone in backbones.items()}
+    files = {path: _read(path) for path in set(places.values())}
+    return {
+        key: fit_backbone(files[places[key]], backbone, key) for key, backbone in backbones.items()
+    }
+
+
+def load_pretrained(network: TwoStream, weights: Mapping[str, FittedWeights]) -> None:
+    """Put weights into the backbones that they were fitted to."""
+    for key, fitted in weights.items():
+        network.backbones[key].load_state_dict(fitted.tensors, strict=False)
+
+
+def fit_backbone(file: WeightsFile, backbone: Backbone, key: str) -> FittedWeights:
+    """Fit a file's weights to one backbone.
+
+    Args:
+        file: The file.
+        backbone: The network.
+        key: Its name in a two-stream model, which says what to take from a file of such a model.
+
+    Raises:
+        InputError: If the file holds other weights; it says which.
+    """
+    published = backbone.published
+    refusal = f"pretrained: {file.name!r} does not hold the weights of {_name(backbone)}: "
+    remedy = f"; take them from {published.url or published.pages}" if published.dataset else ""
+    try:
+        return _fit(file, backbone, key)
+    except _MisfitError as error:
+        raise InputError(f"{refusal}{error}{remedy}") from None
+
+
+class _MisfitError(Exception):
+    """Why weights belong to another network."""
+
+
+def _fit(file: WeightsFile, backbone: Backbone, key: str) -> FittedWeights:
+    published = backbone.published
+    module = backbone.get_submodule(published.module)
+    wanted = module.state_dict()
+    found = _renamed(file.tensors, published)
+    prefix = _prefix(found, wanted, key)
+    own = {n.removeprefix(prefix): t for n, t in found.items() if n.startswith(prefix)}
+    body = {name: t for name, t in own.items() if not name.startswith(_heads(published))}
+    taken = {name: tensor for name, tensor in body.items() if name in wanted}
+    start = f"{published.module}." if published.module else ""
+    reshaped = [
+        name
+        for name in taken
+        if f"{start}{name}".removesuffix(".weight") in backbone.stem_convolutions
+        and can_adapt(taken[name].shape, wanted[name].shape)
+    ]
+    for name in reshaped:
+        taken[name] = adapt_stem(taken[name], wanted[name].shape[1])
+    _check_shapes(taken, wanted)
+    _check_shares(taken, wanted, body)
+    return FittedWeights(
+        file.name,
+        file.sha256,
+        tensors={start + name: tensor for name, tensor in taken.items()},
+        num_loaded=len(taken) - len(reshaped),
+        num_reshaped=len(reshaped),
+        num_skipped=len(file.tensors) - len(taken),
+        num_fresh=len(backbone.state_dict()) - len(taken),
+    )
+
+
+def _place(pretrained: str, backbone: Backbone) -> Path:
+    """The file of a backbone's weights."""
+    if pretrained not in DATASETS:
+        return Path(pretrained)
+    name, published = _name(backbone), backbone.published
+    if published.dataset == pretrained and published.url:
+        return fetch(published.url, f"the {pretrained} weights of {name}")
+    if published.dataset is None:
+        remedy = "pass pretrained=FILE if you have weights of it"
+    elif published.url:
+        remedy = f"it has others: pretrained={published.dataset}"
+    else:
+        remedy = (
+            f"download its {published.dataset} weights from {published.pages} "
+            "and pass pretrained=FILE"
+        )
+    raise InputError(f"pretrained={pretrained}: no hub has such weights of {name}; {remedy}")
+
+
+def _read(path: Path) -> WeightsFile:
+    if not path.is_file():
+        raise InputError(
+            f"pretrained must be {', '.join(DATASETS)} or a file of weights; "
+            f"there is no file {str(path)!r}"
+        )
+    content = read_file(path, "pretrained")
+    tensors = _tensors(parse_state(content, path, "pretrained"))
+    if not tensors:
+        raise InputError(f"pretrained: {str(path)!r} holds no tensors by name")
+    return WeightsFile(path.name, hashlib.sha256(content).hexdigest(), tensors)
+
+
+def _tensors(state: object) -> dict[str, Tensor]:
+    """The state dictionary in what a file holds: plain, or in pytorchvideo's or Lightning's."""
+    if not isinstance(state, dict):
+        return {}
+    for container in _CONTAINERS:
+        if isinstance(state.get(container), dict):
+            return _tensors(state[container])
+    return {str(name): tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+
+
+def _renamed(tensors: Mapping[str, Tensor], published: Published) -> dict[str, Tensor]:
+    renamed = {}
+    for name, tensor in tensors.items():
+        for pattern, ours in published.renames:
+            name = re.sub(pattern, ours, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def _prefix(found: Iterable[str], wanted: Mapping[str, Tensor], key: str) -> str:
+    """What stands before the network's own names in the file."""
+    prefixes: Counter[str] = Counter()
+    for name in found:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            if ".".join(parts[start:]) in wanted:
+                prefixes[".".join([*parts[:start], ""])] += 1
+    if not prefixes:
+        raise _MisfitError(f"none of its names is known; it would need {_some(wanted)}")
+    most = max(prefixes.values())
+    best = sorted(prefix for prefix, number in prefixes.items() if number == most)
+    if len(best) > 1:  # two-stream models have one network for each key
+        best = [prefix for prefix in best if f".backbones.{key}." in f".{prefix}"] or best
+    if len(best) > 1:
+        raise _MisfitError(f"it holds several such networks, below {_some(best)}")
+    return best[0]
+
+
+def _heads(published: Published) -> tuple[str, ...]:
+    return tuple(f"{layer}." for layer in published.head)
+
+
+def _check_shapes(taken: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    wrong = [
+        f"{name} ({_shape(tensor)}, not {_shape(wanted[name])})"
+        for name, tensor in taken.items()
+        if tensor.shape != wanted[name].shape
+    ]
+    if wrong:
+        raise _MisfitError(f"other shapes have {_some(wrong)}")
+
+
+def _check_shares(
+    taken: Mapping[str, Tensor], wanted: Mapping[str, Tensor], body: Mapping[str, Tensor]
+) -> None:
+    """Refuse a file with too little for the network, or with too much beside it."""
+    share = _size(taken.values()) / _size(wanted.values())
+    if share < LEAST_SHARE:
+        missing = [name for name in wanted if name not in taken]
+        raise _MisfitError(f"it has {share:.0%} of the network; missing are {_some(missing)}")
+    share = _size(body[name] for name in taken) / _size(body.values())
+    if share < LEAST_SHARE:
+        strange = [name for name in body if name not in taken]
+        raise _MisfitError(f"the network takes {share:.0%} of it; left over are {_some(strange)}")
+
+
+def _size(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape))
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    every = list(names)
+    first, others = every[:_NAMED], max(0, len(every) - _NAMED)
+    return ", ".join(first) + (f" and {others} more" if others else "")
+
+
+def _name(backbone: Backbone) -> str:
+    return next(name for name, kind in BACKBONES.items() if type(backbone) is kind)
