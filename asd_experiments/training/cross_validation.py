@@ -8,7 +8,8 @@ from asd_experiments.data.splits import assign_folds
 from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
 from asd_experiments.models.two_stream import build_two_stream
-from asd_experiments.training.fit import EpochReport, FoldResult, fit_fold, training_device
+from asd_experiments.training.callbacks import EpochReport
+from asd_experiments.training.fit import FoldResult, fit_fold, training_device
 
 
 class CrossValidation:

@@ -4,7 +4,6 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,24 +11,21 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from torch.utils.data import DataLoader
 
 from asd_experiments.config import TrialConfig
-from asd_experiments.data.clips import ClipDataset, ClipSample, InOrder, Shuffled
+from asd_experiments.data.clips import ClipDataset
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.predictions import PLAIN_COLUMNS
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
-from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule, clip_weights
+from asd_experiments.training.callbacks import EpochReport, Reporter
+from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule
 from asd_experiments.training.prediction import predict_clips
+from asd_experiments.training.sampling import clip_weights, ordered_loader, training_loader
 
 # It greets every fold with the hardware, a tip and the reason for stopping.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-
-EpochReport = Callable[[int, dict[str, float]], None]
-"""Called after every epoch with its number, counted from 1, and its figures."""
-
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -143,7 +139,7 @@ def _train(
         devices=1,
         precision=precision(config),
         max_epochs=config.epochs,
-        callbacks=[checkpoint, stopping, _Reporter(report)],
+        callbacks=[checkpoint, stopping, Reporter(report)],
         deterministic="warn",
         logger=False,
         enable_progress_bar=False,
@@ -155,8 +151,8 @@ def _train(
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`", FutureWarning)
         warnings.filterwarnings("ignore", ".*does not have many workers")
         warnings.filterwarnings("ignore", ".*smaller than the logging interval")
-        training = _training_loader(config, data["train"], seed)
-        trainer.fit(module, training, _loader(config, data["val"]))
+        training = training_loader(config, data["train"], seed)
+        trainer.fit(module, training, ordered_loader(config, data["val"]))
     best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
     return best["epoch"] + 1, trainer.current_epoch
@@ -173,41 +169,6 @@ def precision(config: TrialConfig) -> Precision:
         return config.precision
     on_gpu = training_device(config) == "cuda"
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
-
-
-class _Reporter(Callback):
-    """Hands the epoch's figures on."""
-
-    def __init__(self, report: EpochReport) -> None:
-        self._report = report
-
-    def on_train_epoch_end(self, trainer: Trainer, _: LightningModule) -> None:
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._report(trainer.current_epoch + 1, figures)
-
-
-def _training_loader(
-    config: TrialConfig, dataset: ClipDataset, seed: int
-) -> DataLoader[ClipSample]:
-    sampler = Shuffled(len(dataset), augment=config.augment, seed=seed)
-    return DataLoader(
-        dataset,
-        batch_size=config.batch_size,
-        sampler=sampler,
-        drop_last=len(dataset) % config.batch_size == 1 and len(dataset) > 1,  # batch norm needs 2
-        num_workers=config.loader_workers,
-        persistent_workers=config.loader_workers > 0,
-    )
-
-
-def _loader(config: TrialConfig, dataset: ClipDataset) -> DataLoader[ClipSample]:
-    return DataLoader(
-        dataset,
-        batch_size=config.batch_size,
-        sampler=InOrder(len(dataset)),
-        num_workers=config.loader_workers,
-        persistent_workers=config.loader_workers > 0,
-    )
 
 
 def _predict(

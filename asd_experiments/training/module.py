@@ -29,7 +29,7 @@ class TwoStreamModule(LightningModule):
         network: The network; its fused scores are trained.
         val_clips: Clip table of the inner validation patients, in the order of the loader.
         classes: Labels in the order of the network's outputs.
-        clip_weights: Weight of each training clip in the loss, see `clip_weights`.
+        clip_weights: Weight of each training clip in the loss, see `sampling.clip_weights`.
         learning_rate: Peak of the schedule (linear warm-up, then cosine).
         weight_decay: Of AdamW.
     """
@@ -119,21 +119,6 @@ def balanced_log_loss(predictions: pd.DataFrame, classes: list[str]) -> float:
         if len(true):
             per_class.append(-np.log(np.clip(true, 1e-7, 1)).mean())
     return float(np.mean(per_class))
-
-
-def clip_weights(clips: pd.DataFrame, classes: list[str]) -> Float[Tensor, " clip"]:
-    """Weights that make every class count the same, and every patient within a class.
-
-    A patient with more video would otherwise weigh more. The weights' mean is 1.
-
-    Args:
-        clips: Clip table of the training patients.
-        classes: Labels in the order of the network's outputs; each must occur.
-    """
-    clips_of_patient = clips.groupby("patient_id")["patient_id"].transform("size")
-    patients_of_class = clips.groupby("label")["patient_id"].nunique().reindex(classes)
-    weights = 1 / (clips_of_patient * clips["label"].map(patients_of_class))
-    return torch.tensor((weights / weights.mean()).to_numpy(), dtype=torch.float32)
 
 
 def rate_factor(step: int, *, total_steps: int) -> float:

@@ -9,7 +9,7 @@ from asd_experiments.errors import InputError
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.predictions import check_predictions
 from asd_experiments.evaluation.threshold import choose_thresholds
-from asd_experiments.training import fit
+from asd_experiments.training.callbacks import Reporter
 from asd_experiments.training.cross_validation import CrossValidation
 
 SMALL = TrialConfig(
@@ -80,13 +80,13 @@ def test_the_best_epoch_is_kept_not_the_last(small_store, monkeypatch):
         return next(losses) if calls["patients"] % 2 == 0 else 1.0
 
     monkeypatch.setattr("asd_experiments.training.module.balanced_log_loss", dictated)
-    original = fit._Reporter.on_train_epoch_end
+    original = Reporter.on_train_epoch_end
 
     def remember(self, trainer, module):
         seen.append({k: v.clone() for k, v in module.network.state_dict().items()})
         original(self, trainer, module)
 
-    monkeypatch.setattr(fit._Reporter, "on_train_epoch_end", remember)
+    monkeypatch.setattr(Reporter, "on_train_epoch_end", remember)
     result = validation.fit(0, ignore)
     assert (result.best_epoch, result.epochs) == (2, 4)
     final = result.network.state_dict()
