@@ -9,7 +9,9 @@ from asd_experiments.training.module import balanced_log_loss, rate_factor
 
 @pytest.mark.parametrize("total_steps", range(1, 31))
 def test_the_rate_rises_to_its_peak_and_falls_whatever_the_number_of_steps(total_steps):
-    factors = [rate_factor(step, total_steps=total_steps) for step in range(total_steps + 1)]
+    factors = [
+        rate_factor(step, total_steps=total_steps, warm_up=0.1) for step in range(total_steps + 1)
+    ]
     assert max(factors) == 1 and min(factors) >= 0
     assert factors[factors.index(1) :] == sorted(factors[factors.index(1) :], reverse=True)
 
