@@ -48,7 +48,9 @@ def broken(settings):
 
 
 def test_what_differs_is_refused_and_leaves_no_run(settings, broken):
-    with pytest.raises(InputError, match="label_smoothing: the trial began with '0.0', got '0.1'"):
+    with pytest.raises(
+        InputError, match=r"label_smoothing: the trial began with '0\.0', got '0\.1'"
+    ):
         train(small_training(**settings, resume=broken, label_smoothing=0.1, run_name="other"))
     assert runs("other") == []
 
