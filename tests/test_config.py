@@ -88,3 +88,25 @@ def test_where_videos_are_preprocessed_is_no_part_of_the_recipe():
     assert spread.recipe == alone.recipe
     with pytest.raises(ValidationError, match="greater than 0"):
         replace(alone, workers=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"find_batch_size": "true", "device": "cpu"}, "find_batch_size=true needs a GPU"),
+        ({"find_batch_size": "true", "accumulate": "4"}, "accumulate=4 larger than that"),
+        ({"ema": "1"}, "less than 1"),
+        ({"label_smoothing": "1"}, "less than 1"),
+        ({"gradient_clip": "0"}, "greater than 0"),
+        ({"balance": "oversample"}, "'weights', 'sampler' or 'none'"),
+    ],
+)
+def test_training_options_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        TrainConfig(**settings)
+
+
+def test_training_options_may_be_left_open():
+    trial = close_defaults(TrainConfig(ema="", gradient_clip="", resume=""))
+    assert (trial.ema, trial.gradient_clip, trial.resume) == (None, None, None)
+    assert close_defaults(TrainConfig(ema="0.99", gradient_clip="1")).ema == 0.99

@@ -156,10 +156,11 @@ def auroc(config, store) -> float:
         ({"device": "gpu"}, "PyTorch finds no GPU"),
         ({"folds": 7}, "folds must be at most 6"),
         ({"precision": "16-mixed"}, "precision=16-mixed needs a GPU"),
+        ({"device": "auto", "find_batch_size": True}, "finds no GPU whose memory sets a limit"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(small_store, changes, message):
-    if changes.get("device") == "gpu" and torch.cuda.is_available():
+    if changes.get("device") in ("gpu", "auto") and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(InputError, match=message):
         CrossValidation(replace(SMALL, **changes), small_store)
