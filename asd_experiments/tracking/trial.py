@@ -64,7 +64,7 @@ def train(config: TrainConfig) -> str:
     earlier = _unfinished(trial, store) if trial.resume else None
     if trial.find_batch_size:
         found = earlier.batch_size if earlier else validation.find_batch_size()
-        trial = replace(trial, batch_size=found, find_batch_size=False)
+        trial = replace(trial, batch_size=found)
         validation = CrossValidation(trial, store)
     try:
         with command_run(config.run_name, default_name) as run_id:
@@ -81,7 +81,7 @@ def _unfinished(config: TrialConfig, store: ClipStore) -> TrialFolder:
     """What the trial to be resumed left behind, checked against this configuration."""
     folder = TrialFolder.find(Path(config.checkpoints), str(config.resume))
     if config.find_batch_size:
-        config = replace(config, batch_size=folder.batch_size, find_batch_size=False)
+        config = replace(config, batch_size=folder.batch_size)
     try:
         folder.check(config, store.digest)
     except InputError:

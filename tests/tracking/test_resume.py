@@ -98,3 +98,13 @@ def test_a_collapse_is_told_and_tagged(settings, monkeypatch, capsys):
     tags = {child.info.run_name: child.data.tags.get("asd.collapsed") for child in children}
     assert tags == {"fold 1 of 2": None, "fold 2 of 2": "test: all one"}
     assert "fold 2 has collapsed: test: all one" in capsys.readouterr().err
+
+
+def test_the_batch_size_that_was_found_is_used_and_logged(settings, monkeypatch):
+    """As on a machine with a GPU, but trained on the processor."""
+    monkeypatch.setattr(cross_validation, "training_device", lambda _: "cuda")
+    monkeypatch.setattr(cross_validation.CrossValidation, "find_batch_size", lambda _: 2)
+    changes = {"epochs": 1, "device": "auto", "find_batch_size": True}
+    run_id = train(small_training(**{**settings, **changes}))
+    params = MlflowClient().get_run(run_id).data.params
+    assert (params["batch_size"], params["find_batch_size"]) == ("2", "true")
