@@ -262,13 +262,41 @@ class TrainConfig:
     """Stop after this many epochs without a better validation loss. Not given: 10."""
 
     batch_size: Annotated[int, Field(ge=1)] = 8
-    """Clips per training step."""
+    """Clips that the network sees at once."""
+
+    find_batch_size: bool = False
+    """Let the largest power of two that fits the GPU's memory take the place of batch_size."""
+
+    accumulate: PositiveInt = 1
+    """Batches whose gradients are added before the weights change: a step of batch_size x
+    accumulate clips in the memory of batch_size."""
+
+    gradient_checkpointing: bool = False
+    """Keep only the maps between the stages of the backbones, and compute the others again for
+    the gradient: less memory, about a third more time, the same result."""
 
     learning_rate: Annotated[PositiveFloat | None, Unset] = None
     """Peak learning rate of AdamW. Not given: 0.0003."""
 
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """Weight decay of AdamW."""
+
+    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the steps in which the learning rate rises to its peak, before it falls again."""
+
+    gradient_clip: Annotated[PositiveFloat | None, Unset] = None
+    """Longest gradient: a longer one is shortened to this 2-norm. Not given: as it is."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of every training label that is spread over all classes evenly."""
+
+    balance: Literal["weights", "sampler", "none"] = "weights"
+    """How classes, and the patients within a class, come to count the same in training.
+    weights: in the loss; sampler: by drawing their clips equally often; none: not at all."""
+
+    ema: Annotated[float | None, Field(gt=0, lt=1), Unset] = None
+    """Decay per step of a moving average of the weights, which is then what is validated and kept.
+    Not given: the weights themselves."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Dropout before the last layer."""
@@ -287,6 +315,12 @@ class TrainConfig:
 
     loader_workers: Annotated[NonNegativeInt | None, Unset] = None
     """Processes that read clips beside the training. Not given: half the cores, at most 4."""
+
+    checkpoints: Text = "outputs/checkpoints"
+    """Folder for what an unfinished trial needs to be resumed; emptied of it at the end."""
+
+    resume: Annotated[str | None, Unset] = None
+    """Id of the run of an unfinished trial to continue, with the same parameters."""
 
     run_name: Annotated[str | None, Unset] = None
     """Name of the run in MLflow. Not given: backbone, fusion and clip length."""
@@ -308,6 +342,20 @@ class TrainConfig:
             raise ValueError(
                 "pretrained=FILE holds the weights of one kind of network; leave motion_backbone "
                 f"out, or choose pretrained={' or '.join(DATASETS)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_can_be_found(self) -> "TrainConfig":
+        if self.find_batch_size and self.device == "cpu":
+            raise ValueError(
+                "find_batch_size=true needs a GPU, whose memory sets a limit: without one, the "
+                "search would end with the machine out of memory; choose batch_size"
+            )
+        if self.find_batch_size and self.accumulate > 1:
+            raise ValueError(
+                "find_batch_size=true makes the step as large as the memory, and "
+                f"accumulate={self.accumulate} larger than that; choose one of them"
             )
         return self
 

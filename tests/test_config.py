@@ -112,3 +112,25 @@ def test_pretrained_weights_keep_the_published_width_in_the_demo():
     trial = close_defaults(TrainConfig(pretrained="kinetics400"), width=0.125, size=48)
     assert (trial.width, trial.size) == (1.0, 48)
     assert close_defaults(TrainConfig(), width=0.125).width == 0.125
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"find_batch_size": "true", "device": "cpu"}, "find_batch_size=true needs a GPU"),
+        ({"find_batch_size": "true", "accumulate": "4"}, "accumulate=4 larger than that"),
+        ({"ema": "1"}, "less than 1"),
+        ({"label_smoothing": "1"}, "less than 1"),
+        ({"gradient_clip": "0"}, "greater than 0"),
+        ({"balance": "oversample"}, "'weights', 'sampler' or 'none'"),
+    ],
+)
+def test_training_options_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        TrainConfig(**settings)
+
+
+def test_training_options_may_be_left_open():
+    trial = close_defaults(TrainConfig(ema="", gradient_clip="", resume=""))
+    assert (trial.ema, trial.gradient_clip, trial.resume) == (None, None, None)
+    assert close_defaults(TrainConfig(ema="0.99", gradient_clip="1")).ema == 0.99

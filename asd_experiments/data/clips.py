@@ -134,23 +134,55 @@ class InOrder(Sampler[Draw]):
 
 
 class Shuffled(Sampler[Draw]):
-    """Every clip once, in a new order each time, each with its own augmentation seed.
+    """Every clip once, in a new order each epoch, each with its own augmentation seed.
 
     The seeds are drawn here and travel with the row, so that the result does not depend on how
-    many processes read clips.
+    many processes read clips. An epoch's draws follow from its number, not from the epochs before.
     """
 
-    def __init__(self, num_clips: int, *, augment: bool, seed: int) -> None:
+    def __init__(self, num_clips: int, *, augment: bool, seed: int, epoch: int = 0) -> None:
         self._num_clips = num_clips
         self._augment = augment
-        self._generator = torch.Generator().manual_seed(seed)
+        self._seed = seed
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return self._num_clips
 
+    def set_epoch(self, epoch: int) -> None:
+        """Draw for this epoch from now on, counted from 0; Lightning calls it."""
+        self._epoch = epoch
+
     def __iter__(self) -> Iterator[Draw]:
-        rows = torch.randperm(self._num_clips, generator=self._generator).tolist()
-        seeds = torch.randint(2**31, (self._num_clips,), generator=self._generator).tolist()
+        seed = int(np.random.SeedSequence([self._seed, self._epoch]).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(seed)
+        rows = self._rows(generator).tolist()
+        seeds = torch.randint(2**31, (self._num_clips,), generator=generator).tolist()
         return (
             (row, seed if self._augment else None) for row, seed in zip(rows, seeds, strict=True)
+        )
+
+    def _rows(self, generator: torch.Generator) -> Int[Tensor, " clip"]:
+        return torch.randperm(self._num_clips, generator=generator)
+
+
+class Drawn(Shuffled):
+    """As many clips as there are, each drawn with a probability of its own, with replacement.
+
+    Args:
+        weights: Of every clip; its probability is its share of their sum.
+        augment: See `Shuffled`.
+        seed: Of the draws.
+        epoch: The first one.
+    """
+
+    def __init__(
+        self, weights: Float[Tensor, " clip"], *, augment: bool, seed: int, epoch: int = 0
+    ) -> None:
+        super().__init__(len(weights), augment=augment, seed=seed, epoch=epoch)
+        self._weights = weights
+
+    def _rows(self, generator: torch.Generator) -> Int[Tensor, " clip"]:
+        return torch.multinomial(
+            self._weights, self._num_clips, replacement=True, generator=generator
         )

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from asd_experiments.models.backbones import build_backbone
-from asd_experiments.models.backbones.backbone import NUM_STAGES, Backbone
+from asd_experiments.models.backbones.backbone import NUM_STAGES, Backbone, Stage
+from asd_experiments.models.checkpointing import recomputed
 from asd_experiments.models.fusion import (
     Fusion,
     MapShape,
@@ -47,6 +48,8 @@ class TwoStream(nn.Module):
             )
         self.backbones = nn.ModuleDict({key: backbones[key] for key in fusion.inputs})
         self.fusion = fusion
+        self.gradient_checkpointing = False
+        """Whether training computes what is inside the stages a second time, to save memory."""
 
     @property
     def streams(self) -> tuple[StreamName, ...]:
@@ -72,7 +75,10 @@ class TwoStream(nn.Module):
         }
         stages = {key: backbone.stages for key, backbone in backbones.items()}
         for number in range(NUM_STAGES):
-            states = {key: stages[key][number](state) for key, state in states.items()}
+            states = {
+                key: self._run(stages[key][number], backbones[key], state)
+                for key, state in states.items()
+            }
             if number in self.fusion.mixed_stages:
                 maps = {key: backbones[key].read(state) for key, state in states.items()}
                 mixed = self.fusion.mix(number, maps)
@@ -81,6 +87,11 @@ class TwoStream(nn.Module):
             {key: backbone.features(states[key]) for key, backbone in backbones.items()}
         )
         return scores
+
+    def _run(self, stage: Stage, backbone: Backbone, state: Any) -> Any:
+        if not (self.gradient_checkpointing and torch.is_grad_enabled() and self.training):
+            return stage(state)
+        return recomputed(stage, backbone, state)
 
     def scores_by_stream(
         self,

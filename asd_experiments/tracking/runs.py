@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
@@ -89,6 +90,25 @@ def fold_run(trial_run_id: str, name: str) -> Iterator[str]:
         client.set_terminated(run.info.run_id, end_state(error))
         raise
     client.set_terminated(run.info.run_id)
+
+
+def close_as_killed(run_id: str) -> None:
+    """Close a run and its children if their process died without doing so.
+
+    Only for runs that no process works on any more. A run that is not on this tracking server is
+    left alone.
+    """
+    client = MlflowClient()
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        return
+    children = client.search_runs(
+        [run.info.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
+    )
+    for open_run in (run, *children):
+        if open_run.info.status == "RUNNING":
+            client.set_terminated(open_run.info.run_id, "KILLED")
 
 
 def end_state(error: BaseException) -> str:

@@ -1,7 +1,9 @@
 """The command `train`: one cross-validated trial with everything about it in MLflow."""
 
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,16 +16,19 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from asd_experiments.config import TrainConfig, TrialConfig, close_defaults
 from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS, demo_store
+from asd_experiments.errors import InputError
+from asd_experiments.evaluation.collapse import find_collapse
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.models.size import model_size
 from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
-from asd_experiments.progress import progress_bar
+from asd_experiments.progress import TrialProgress
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
 from asd_experiments.tracking.model import ModelCard, TrialModelWriter
 from asd_experiments.tracking.runs import (
     Interrupted,
+    close_as_killed,
     command_run,
     fold_run,
     log_metrics,
@@ -32,9 +37,14 @@ from asd_experiments.tracking.runs import (
     use_tracking_store,
     where_to_see,
 )
+from asd_experiments.training.checkpoints import TrialFolder
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
 from asd_experiments.training.fit import FoldResult, precision, training_device
+from asd_experiments.training.module import SELECTION_METRIC
 from asd_experiments.training.start import normalisation_of
+
+COLLAPSED = "asd.collapsed"
+"""Tag of the run of a fold, and of its trial, whose network gives every patient one answer."""
 
 
 def train(config: TrainConfig) -> str:
@@ -44,7 +54,8 @@ def train(config: TrainConfig) -> str:
         Id of the trial's run.
 
     Raises:
-        InputError: If store, configuration and machine do not fit together.
+        InputError: If store, configuration and machine do not fit together, or the trial to
+            resume is another one.
     """
     use_tracking_store()
     default_name = f"{config.backbone} {config.fusion} {config.clip_length} frames"
@@ -56,17 +67,53 @@ def train(config: TrainConfig) -> str:
     validation = CrossValidation(trial, store)
     for key, weights in validation.pretrained.items():
         print(f"Pretrained {key} network: {weights}")
+    earlier = _unfinished(trial, store) if trial.resume else None
+    if trial.find_batch_size:
+        found = earlier.batch_size if earlier else validation.find_batch_size()
+        trial = replace(trial, batch_size=found)
+        validation = CrossValidation(trial, store)
     try:
         with command_run(config.run_name, default_name) as run_id:
-            metrics, model_uri = run_trial(trial, store, validation, run_id)
+            folder = _folder(trial, store, run_id, earlier)
+            metrics, model_uri = run_trial(trial, store, validation, run_id, folder)
+            folder.delete()
     except Interrupted as error:
         raise SystemExit(f"train: {error}; its run in MLflow is closed as KILLED") from error
     _print_summary(run_id, metrics, model_uri)
     return run_id
 
 
+def _unfinished(config: TrialConfig, store: ClipStore) -> TrialFolder:
+    """What the trial to be resumed left behind, checked against this configuration."""
+    folder = TrialFolder.find(Path(config.checkpoints), str(config.resume))
+    if config.find_batch_size:
+        config = replace(config, batch_size=folder.batch_size)
+    try:
+        folder.check(config, store.digest)
+    except InputError:
+        folder.close()
+        raise
+    return folder
+
+
+def _folder(
+    config: TrialConfig, store: ClipStore, run_id: str, earlier: TrialFolder | None
+) -> TrialFolder:
+    """Folder of the trial, which its earlier runs hand on to this one."""
+    if earlier is None:
+        return TrialFolder.new(Path(config.checkpoints), run_id, config, store.digest)
+    close_as_killed(earlier.runs[-1])
+    MlflowClient().set_tag(run_id, "asd.resumed_from", earlier.runs[-1])
+    earlier.continued_by(run_id)
+    return earlier
+
+
 def run_trial(
-    config: TrialConfig, store: ClipStore, validation: CrossValidation, run_id: str
+    config: TrialConfig,
+    store: ClipStore,
+    validation: CrossValidation,
+    run_id: str,
+    folder: TrialFolder,
 ) -> tuple[dict[str, float], str]:
     """Train and evaluate all folds and log everything to a run, as soon as it is there.
 
@@ -75,18 +122,27 @@ def run_trial(
         store: Its clip store.
         validation: Its folds, ready to be trained.
         run_id: Its run, open.
+        folder: Where finished folds and the last epoch are kept; it stays as it is on an error.
 
     Returns:
         The metrics, and the URI of the logged model.
     """
     _log_start(run_id, config, store, validation)
-    with tempfile.TemporaryDirectory(prefix="model_") as folder:
-        model = TrialModelWriter(Path(folder))
-        tables = []
-        for fold in range(validation.num_folds):
-            result = _run_fold(run_id, config, validation, fold)
-            model.add_fold(fold, result.network)
-            tables.append(result.predictions)
+    with (
+        tempfile.TemporaryDirectory(prefix="model_") as model_folder,
+        _told_how_to_resume(run_id, folder),
+    ):
+        model = TrialModelWriter(Path(model_folder))
+        tables, collapsed = [], {}
+        with TrialProgress(validation.num_folds, config.epochs) as progress:
+            for fold in range(validation.num_folds):
+                result = _run_fold(run_id, config, validation, fold, folder, progress)
+                model.add_fold(fold, result.network)
+                tables.append(result.predictions)
+                if reasons := find_collapse(result.predictions, validation.classes):
+                    collapsed[fold] = reasons
+        if collapsed:
+            _report_collapse(run_id, collapsed, validation.num_folds)
         predictions = pd.concat(tables, ignore_index=True)
         classes, positive = validation.classes, config.positive_class
         log_table(run_id, predictions, "predictions.parquet")
@@ -100,33 +156,83 @@ def run_trial(
         return metrics, model.log(run_id, card, store.weights())
 
 
+@contextmanager
+def _told_how_to_resume(run_id: str, folder: TrialFolder) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        folder.close()
+        print(
+            "What is done is kept. To go on, give the same command again with "
+            f"resume={run_id} (kept in {folder.path.resolve()})",
+            file=sys.stderr,
+        )
+        raise
+
+
 def _run_fold(
-    run_id: str, config: TrialConfig, validation: CrossValidation, fold: int
+    run_id: str,
+    config: TrialConfig,
+    validation: CrossValidation,
+    fold: int,
+    folder: TrialFolder,
+    progress: TrialProgress,
 ) -> FoldResult:
-    """Train one fold in a run of its own, with its curves, figures and predictions."""
-    name = f"fold {fold + 1} of {validation.num_folds}"
-    with (
-        fold_run(run_id, name) as fold_run_id,
-        progress_bar(total=config.epochs, title=name, unit="epoch") as progress,
-    ):
+    """Train one fold in a run of its own, with its curves, figures and predictions.
+
+    A fold that an earlier run finished is logged as if it had been trained here.
+    """
+    with fold_run(run_id, f"fold {fold + 1} of {validation.num_folds}") as fold_run_id:
 
         def report(epoch: int, figures: dict[str, float]) -> None:
             log_metrics(fold_run_id, figures, step=epoch)
-            progress.set_postfix(
-                {name: f"{value:.3f}" for name, value in figures.items()}, refresh=False
-            )
-            progress.update()
+            progress.epoch(fold, figures[SELECTION_METRIC])
 
-        result = validation.fit(fold, report)
-        log_parameters(
-            fold_run_id, {"fold": fold, "best_epoch": result.best_epoch, "epochs": result.epochs}
+        result = folder.finished(fold, config, len(validation.classes))
+        if result is None:
+            result = validation.fit(fold, report, folder.fold(fold))
+            folder.keep(result)
+        else:
+            for number, figures in enumerate(result.history, start=1):
+                report(number, figures)
+        progress.fold_done(
+            fold,
+            epochs=result.epochs,
+            best_epoch=result.best_epoch,
+            loss=result.history[result.best_epoch - 1][SELECTION_METRIC],
         )
-        log_metrics(fold_run_id, {"seconds": result.seconds}, step=result.epochs)
-        log_table(fold_run_id, result.predictions, "predictions.parquet")
-        chosen = choose_thresholds(result.predictions, validation.classes, config.positive_class)
-        for threshold in chosen.values():
-            log_metrics(fold_run_id, {"threshold": threshold.value}, step=result.best_epoch)
+        _log_fold(fold_run_id, config, validation, result)
+        for reason in find_collapse(result.predictions, validation.classes):
+            progress.say(f"fold {fold + 1} has collapsed: {reason}")
     return result
+
+
+def _log_fold(
+    fold_run_id: str, config: TrialConfig, validation: CrossValidation, result: FoldResult
+) -> None:
+    """Log what the training of a fold has left behind."""
+    log_parameters(
+        fold_run_id,
+        {"fold": result.fold, "best_epoch": result.best_epoch, "epochs": result.epochs},
+    )
+    log_metrics(fold_run_id, {"seconds": result.seconds}, step=result.epochs)
+    log_table(fold_run_id, result.predictions, "predictions.parquet")
+    chosen = choose_thresholds(result.predictions, validation.classes, config.positive_class)
+    for threshold in chosen.values():
+        log_metrics(fold_run_id, {"threshold": threshold.value}, step=result.best_epoch)
+    if reasons := find_collapse(result.predictions, validation.classes):
+        MlflowClient().set_tag(fold_run_id, COLLAPSED, "; ".join(reasons))
+
+
+def _report_collapse(run_id: str, collapsed: Mapping[int, list[str]], num_folds: int) -> None:
+    """Say on the terminal and in the trial's run which folds cannot be taken at face value."""
+    folds = ", ".join(str(fold + 1) for fold in collapsed)
+    MlflowClient().set_tag(run_id, COLLAPSED, f"folds {folds} of {num_folds}")
+    print(
+        f"Collapsed folds: {folds} of {num_folds}. Their networks give (almost) all patients the "
+        "same answer, whatever the figures say; what to try is in docs/training.md",
+        file=sys.stderr,
+    )
 
 
 def _log_start(

@@ -1,5 +1,8 @@
 """All folds of one trial."""
 
+import tempfile
+from pathlib import Path
+
 import torch
 
 from asd_experiments.config import TrialConfig
@@ -8,7 +11,9 @@ from asd_experiments.data.splits import assign_folds
 from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
 from asd_experiments.models.two_stream import build_two_stream
-from asd_experiments.training.fit import EpochReport, FoldResult, fit_fold, training_device
+from asd_experiments.training.batch_size import find_batch_size
+from asd_experiments.training.callbacks import EpochReport
+from asd_experiments.training.fit import FoldResult, fit_fold, training_device
 from asd_experiments.training.start import read_pretrained
 
 
@@ -47,13 +52,33 @@ class CrossValidation:
         """Number of outer folds."""
         return int(self.manifest["fold"].nunique())
 
-    def fit(self, fold: int, report: EpochReport) -> FoldResult:
+    def find_batch_size(self) -> int:
+        """Find the largest batch that can be trained on this machine's GPU, in every fold.
+
+        Raises:
+            InputError: If not even two clips fit.
+        """
+        clips = self.clips.drop(columns=["group", "split"], errors="ignore").merge(
+            self.manifest[self.manifest["split"] == "train"], on="patient_id"
+        )
+        num_clips = int(clips.groupby("fold").size().min())
+        try:
+            return find_batch_size(self._config, num_clips=num_clips, num_classes=len(self.classes))
+        except ValueError as error:
+            raise InputError(f"find_batch_size: {error}") from error
+
+    def fit(self, fold: int, report: EpochReport, folder: Path | None = None) -> FoldResult:
         """Train one fold and predict its validation and test clips.
 
         Args:
             fold: Number of the fold, counted from 0.
             report: Called after every epoch.
+            folder: Existing folder from which the fold goes on if it was interrupted. None: a
+                temporary one.
         """
+        if folder is None:
+            with tempfile.TemporaryDirectory(prefix="fold_") as temporary:
+                return self.fit(fold, report, Path(temporary))
         assigned = self.manifest.loc[
             self.manifest["fold"] == fold, ["patient_id", "group", "split"]
         ]
@@ -66,6 +91,7 @@ class CrossValidation:
             classes=self.classes,
             report=report,
             pretrained=self.pretrained,
+            folder=folder,
         )
 
 
@@ -80,6 +106,11 @@ def check_trial(config: TrialConfig) -> None:
         problems.append("device=gpu, but PyTorch finds no GPU; choose auto or cpu")
     if config.precision == "16-mixed" and training_device(config) == "cpu":
         problems.append("precision=16-mixed needs a GPU; choose auto, 32-true or bf16-mixed")
+    if config.find_batch_size and training_device(config) == "cpu":
+        problems.append(
+            "find_batch_size=true, but PyTorch finds no GPU whose memory sets a limit; "
+            "choose batch_size"
+        )
     try:
         with torch.device("meta"):
             build_two_stream(**config.network, num_classes=2)

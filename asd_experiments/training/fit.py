@@ -1,10 +1,9 @@
 """Training of one fold: inner validation chooses the epoch, test is read once."""
 
 import logging
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,26 +11,34 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.callbacks import EarlyStopping
 from torch.utils.data import DataLoader
 
 from asd_experiments.config import TrialConfig
-from asd_experiments.data.clips import ClipDataset, ClipSample, InOrder, Shuffled
+from asd_experiments.data.clips import ClipDataset, ClipSample
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.predictions import PLAIN_COLUMNS
 from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.models.two_stream import TwoStream
-from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule, clip_weights
+from asd_experiments.training.callbacks import (
+    BestEpoch,
+    EpochReport,
+    EpochSeeds,
+    LastEpoch,
+    MovingAverage,
+    Reporter,
+)
+from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule
 from asd_experiments.training.prediction import predict_clips
+from asd_experiments.training.sampling import loss_weights, ordered_loader, training_loader
 from asd_experiments.training.start import normalisation_of, start_network
 
 # It greets every fold with the hardware, a tip and the reason for stopping.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
-EpochReport = Callable[[int, dict[str, float]], None]
-"""Called after every epoch with its number, counted from 1, and its figures."""
-
+LAST_EPOCH = "last_epoch.ckpt"
+BEST_EPOCH = "best_epoch.pt"
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -49,14 +56,19 @@ class FoldResult:
     best_epoch: int
     """Epoch chosen by inner validation, counted from 1."""
 
-    epochs: int
-    """Epochs trained."""
+    history: list[dict[str, float]]
+    """Figures of every epoch."""
 
     predictions: pd.DataFrame
     """Prediction table of the inner validation and the test patients."""
 
     seconds: float
-    """Wall-clock time of training and prediction."""
+    """Wall-clock time of training and prediction, since it was last resumed."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained."""
+        return len(self.history)
 
 
 def fit_fold(
@@ -68,6 +80,7 @@ def fit_fold(
     classes: list[str],
     report: EpochReport,
     pretrained: Mapping[str, FittedWeights],
+    folder: Path,
 ) -> FoldResult:
     """Train one fold and predict its validation and test clips with the best epoch's weights.
 
@@ -77,8 +90,9 @@ def fit_fold(
         clips: Clip table of all patients with this fold's `split` and `group`.
         fold: Number of the fold.
         classes: Labels in the order of the network's outputs.
-        report: Called after every epoch.
+        report: Called after every epoch, and before all others for those that `folder` knows of.
         pretrained: Weights that the backbones start from, by their keys; none: fresh ones.
+        folder: Where the best epoch is kept, and the last one, from which training goes on.
     """
     started = time.monotonic()
     seed = int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
@@ -93,15 +107,26 @@ def fit_fold(
         network,
         parts["val"][list(PLAIN_COLUMNS)],
         classes=classes,
-        clip_weights=clip_weights(parts["train"], classes),
+        clip_weights=loss_weights(config, parts["train"], classes),
         learning_rate=config.learning_rate,
         backbone_lr_factor=config.backbone_lr_factor,
         weight_decay=config.weight_decay,
+        warm_up=config.warm_up,
+        label_smoothing=config.label_smoothing,
     )
-    with tempfile.TemporaryDirectory(prefix="fold_") as folder:
-        best_epoch, epochs = _train(
-            config, module, data, seed=seed, folder=Path(folder), report=report
-        )
+    best_epoch, history = _train(
+        config,
+        module,
+        (
+            training_loader(
+                config, data["train"], parts["train"], classes, seed=seed, epoch=epochs_done(folder)
+            ),
+            ordered_loader(config, data["val"]),
+        ),
+        seed=seed,
+        folder=folder,
+        report=report,
+    )
     tables = [
         parts[split][list(PLAIN_COLUMNS)].join(_predict(config, network, data[split], classes))
         for split in ("val", "test")
@@ -110,10 +135,18 @@ def fit_fold(
         fold=fold,
         network=network.cpu(),
         best_epoch=best_epoch,
-        epochs=epochs,
+        history=history,
         predictions=pd.concat(tables, ignore_index=True),
         seconds=time.monotonic() - started,
     )
+
+
+def epochs_done(folder: Path) -> int:
+    """Epochs after which a fold can be continued from its folder; 0: from the start."""
+    if not (folder / LAST_EPOCH).exists():
+        (folder / BEST_EPOCH).unlink(missing_ok=True)
+        return 0
+    return int(torch.load(folder / LAST_EPOCH, weights_only=True, mmap=True)["epoch"]) + 1
 
 
 def _dataset(
@@ -133,23 +166,31 @@ def _dataset(
 def _train(
     config: TrialConfig,
     module: TwoStreamModule,
-    data: dict[str, ClipDataset],
+    loaders: tuple[DataLoader[ClipSample], DataLoader[ClipSample]],
     *,
     seed: int,
     folder: Path,
     report: EpochReport,
-) -> tuple[int, int]:
-    """Train, put the best epoch's weights into the module, and say which epoch of how many."""
-    checkpoint = ModelCheckpoint(
-        folder, filename="{epoch}", monitor=SELECTION_METRIC, save_weights_only=True
-    )
-    stopping = EarlyStopping(SELECTION_METRIC, patience=config.patience)
+) -> tuple[int, list[dict[str, float]]]:
+    """Train, put the best epoch's weights into the module, and say which epoch that was.
+
+    Goes on from the last epoch that the folder knows of.
+    """
+    last, best = folder / LAST_EPOCH, BestEpoch(folder / BEST_EPOCH, SELECTION_METRIC)
+    reporter = Reporter(report)
+    callbacks = [
+        *(best, EpochSeeds(seed), EarlyStopping(SELECTION_METRIC, patience=config.patience)),
+        *([MovingAverage(config.ema)] if config.ema else []),
+        *(reporter, LastEpoch(last)),
+    ]
     trainer = Trainer(
         accelerator=config.device,
         devices=1,
         precision=precision(config),
         max_epochs=config.epochs,
-        callbacks=[checkpoint, stopping, _Reporter(report)],
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.gradient_clip,
+        callbacks=callbacks,
         deterministic="warn",
         logger=False,
         enable_progress_bar=False,
@@ -162,11 +203,12 @@ def _train(
         warnings.filterwarnings("ignore", ".*does not have many workers")
         warnings.filterwarnings("ignore", ".*smaller than the logging interval")
         warnings.filterwarnings("ignore", r".*module\(s\) in eval mode")  # frozen ones
-        training = _training_loader(config, data["train"], seed)
-        trainer.fit(module, training, _loader(config, data["val"]))
-    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(best["state_dict"])
-    return best["epoch"] + 1, trainer.current_epoch
+        trainer.fit(
+            module, *loaders, ckpt_path=str(last) if last.exists() else None, weights_only=True
+        )
+    kept = best.load()
+    module.load_state_dict(kept["state_dict"])
+    return kept["epoch"], reporter.history
 
 
 def training_device(config: TrialConfig) -> Literal["cpu", "cuda"]:
@@ -180,41 +222,6 @@ def precision(config: TrialConfig) -> Precision:
         return config.precision
     on_gpu = training_device(config) == "cuda"
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
-
-
-class _Reporter(Callback):
-    """Hands the epoch's figures on."""
-
-    def __init__(self, report: EpochReport) -> None:
-        self._report = report
-
-    def on_train_epoch_end(self, trainer: Trainer, _: LightningModule) -> None:
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._report(trainer.current_epoch + 1, figures)
-
-
-def _training_loader(
-    config: TrialConfig, dataset: ClipDataset, seed: int
-) -> DataLoader[ClipSample]:
-    sampler = Shuffled(len(dataset), augment=config.augment, seed=seed)
-    return DataLoader(
-        dataset,
-        batch_size=config.batch_size,
-        sampler=sampler,
-        drop_last=len(dataset) % config.batch_size == 1 and len(dataset) > 1,  # batch norm needs 2
-        num_workers=config.loader_workers,
-        persistent_workers=config.loader_workers > 0,
-    )
-
-
-def _loader(config: TrialConfig, dataset: ClipDataset) -> DataLoader[ClipSample]:
-    return DataLoader(
-        dataset,
-        batch_size=config.batch_size,
-        sampler=InOrder(len(dataset)),
-        num_workers=config.loader_workers,
-        persistent_workers=config.loader_workers > 0,
-    )
 
 
 def _predict(

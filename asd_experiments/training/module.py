@@ -20,8 +20,6 @@ from asd_experiments.training.parameter_groups import parameter_groups
 SELECTION_METRIC = "val/patient/loss"
 """What chooses the epoch: class-balanced log loss of the inner validation patients."""
 
-WARM_UP_SHARE = 0.1
-
 
 class TwoStreamModule(LightningModule):
     """Trains a two-stream network with weighted cross-entropy.
@@ -30,10 +28,12 @@ class TwoStreamModule(LightningModule):
         network: The network; its fused scores are trained.
         val_clips: Clip table of the inner validation patients, in the order of the loader.
         classes: Labels in the order of the network's outputs.
-        clip_weights: Weight of each training clip in the loss, see `clip_weights`.
+        clip_weights: Weight of each training clip in the loss, see `sampling.clip_weights`.
         learning_rate: Peak of the schedule (linear warm-up, then cosine).
         backbone_lr_factor: Share of it that the backbones get.
         weight_decay: Of AdamW.
+        warm_up: Share of the steps in which the rate rises.
+        label_smoothing: Share of every label that is spread over all classes.
     """
 
     clip_weights: Tensor
@@ -48,6 +48,8 @@ class TwoStreamModule(LightningModule):
         learning_rate: float,
         backbone_lr_factor: float = 1.0,
         weight_decay: float,
+        warm_up: float = 0.1,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.network = network
@@ -57,11 +59,13 @@ class TwoStreamModule(LightningModule):
         self._learning_rate = learning_rate
         self._backbone_lr_factor = backbone_lr_factor
         self._weight_decay = weight_decay
+        self._warm_up = warm_up
+        self._label_smoothing = label_smoothing
         self._train_losses: list[Tensor] = []
         self._val_probabilities: list[Tensor] = []
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW; the rate rises for a tenth of the steps, then falls as a cosine.
+        """AdamW; the rate rises for a share of the steps, then falls as a cosine.
 
         References:
             Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
@@ -74,7 +78,7 @@ class TwoStreamModule(LightningModule):
         optimizer = torch.optim.AdamW(groups, weight_decay=self._weight_decay)
         total_steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, partial(rate_factor, total_steps=total_steps)
+            optimizer, partial(rate_factor, total_steps=total_steps, warm_up=self._warm_up)
         )
         return {
             "optimizer": optimizer,
@@ -86,7 +90,12 @@ class TwoStreamModule(LightningModule):
         scores = self.network(batch["appearance"], batch["motion"])
         losses = torch.stack(
             [
-                functional.cross_entropy(trained, batch["label"], reduction="none")
+                functional.cross_entropy(
+                    trained,
+                    batch["label"],
+                    reduction="none",
+                    label_smoothing=self._label_smoothing,
+                )
                 for trained in self.network.fusion.trained(scores)
             ]
         ).sum(dim=0)
@@ -128,29 +137,19 @@ def balanced_log_loss(predictions: pd.DataFrame, classes: list[str]) -> float:
     return float(np.mean(per_class))
 
 
-def clip_weights(clips: pd.DataFrame, classes: list[str]) -> Float[Tensor, " clip"]:
-    """Weights that make every class count the same, and every patient within a class.
-
-    A patient with more video would otherwise weigh more. The weights' mean is 1.
+def rate_factor(step: int, *, total_steps: int, warm_up: float) -> float:
+    """Share of the peak learning rate: a linear warm-up, then a cosine to zero.
 
     Args:
-        clips: Clip table of the training patients.
-        classes: Labels in the order of the network's outputs; each must occur.
-    """
-    clips_of_patient = clips.groupby("patient_id")["patient_id"].transform("size")
-    patients_of_class = clips.groupby("label")["patient_id"].nunique().reindex(classes)
-    weights = 1 / (clips_of_patient * clips["label"].map(patients_of_class))
-    return torch.tensor((weights / weights.mean()).to_numpy(), dtype=torch.float32)
-
-
-def rate_factor(step: int, *, total_steps: int) -> float:
-    """Share of the peak learning rate: a linear warm-up, then a cosine to zero.
+        step: Steps taken.
+        total_steps: Steps of the training.
+        warm_up: Share of the steps in which the rate rises; at least one step is at the peak.
 
     References:
         Loshchilov and Hutter 2017, section 3, https://arxiv.org/abs/1608.03983.
     """
-    warm_up = max(1, round(WARM_UP_SHARE * total_steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    progress = (step - warm_up) / max(1, total_steps - warm_up)
+    rising = max(1, round(warm_up * total_steps))
+    if step < rising:
+        return (step + 1) / rising
+    progress = (step - rising) / max(1, total_steps - rising)
     return (1 + math.cos(math.pi * min(progress, 1))) / 2

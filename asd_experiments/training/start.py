@@ -48,6 +48,7 @@ def start_network(
         pretrained: What `read_pretrained` gives.
     """
     network = build_two_stream(**config.network, num_classes=num_classes)
+    network.gradient_checkpointing = config.gradient_checkpointing
     load_pretrained(network, pretrained)
     freeze(network, config.freeze, clip_length=config.clip_length, size=config.size)
     return network

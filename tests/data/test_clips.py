@@ -87,10 +87,13 @@ def test_augmentation_does_not_depend_on_the_number_of_processes(small_store):
 
 def test_every_epoch_shows_each_clip_once_in_a_new_order_and_with_new_seeds():
     sampler = Shuffled(50, augment=True, seed=0)
-    first, second = list(sampler), list(sampler)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
     assert sorted(row for row, _ in first) == list(range(50))
     assert first != second
     assert list(Shuffled(50, augment=True, seed=0)) == first
+    assert list(Shuffled(50, augment=True, seed=0, epoch=1)) == second
 
 
 def test_only_training_clips_are_changed():

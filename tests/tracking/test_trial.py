@@ -178,10 +178,10 @@ def test_what_was_computed_before_a_failure_is_kept(project_folder, small_store,
 
     fit = CrossValidation.fit
 
-    def fail_later(self, fold, report):
+    def fail_later(self, fold, *others):
         if fold == 1:
             raise RuntimeError("the second fold fails")
-        return fit(self, fold, report)
+        return fit(self, fold, *others)
 
     monkeypatch.setattr(CrossValidation, "fit", fail_later)
     with pytest.raises(RuntimeError, match="second fold"):

@@ -9,7 +9,7 @@ from asd_experiments.errors import InputError
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.predictions import check_predictions
 from asd_experiments.evaluation.threshold import choose_thresholds
-from asd_experiments.training import fit
+from asd_experiments.training.callbacks import Reporter
 from asd_experiments.training.cross_validation import CrossValidation
 
 SMALL = TrialConfig(
@@ -80,13 +80,13 @@ def test_the_best_epoch_is_kept_not_the_last(small_store, monkeypatch):
         return next(losses) if calls["patients"] % 2 == 0 else 1.0
 
     monkeypatch.setattr("asd_experiments.training.module.balanced_log_loss", dictated)
-    original = fit._Reporter.on_train_epoch_end
+    original = Reporter.on_train_epoch_end
 
     def remember(self, trainer, module):
         seen.append({k: v.clone() for k, v in module.network.state_dict().items()})
         original(self, trainer, module)
 
-    monkeypatch.setattr(fit._Reporter, "on_train_epoch_end", remember)
+    monkeypatch.setattr(Reporter, "on_train_epoch_end", remember)
     result = validation.fit(0, ignore)
     assert (result.best_epoch, result.epochs) == (2, 4)
     final = result.network.state_dict()
@@ -156,10 +156,11 @@ def auroc(config, store) -> float:
         ({"device": "gpu"}, "PyTorch finds no GPU"),
         ({"folds": 7}, "folds must be at most 6"),
         ({"precision": "16-mixed"}, "precision=16-mixed needs a GPU"),
+        ({"device": "auto", "find_batch_size": True}, "finds no GPU whose memory sets a limit"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(small_store, changes, message):
-    if changes.get("device") == "gpu" and torch.cuda.is_available():
+    if changes.get("device") in ("gpu", "auto") and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(InputError, match=message):
         CrossValidation(replace(SMALL, **changes), small_store)

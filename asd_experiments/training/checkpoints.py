@@ -1,0 +1,161 @@
+"""What an unfinished trial leaves behind, so that it can be resumed after a crash."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+import torch
+
+from asd_experiments.config import TrialConfig, as_text
+from asd_experiments.errors import InputError
+from asd_experiments.models.two_stream import build_two_stream
+from asd_experiments.training.files import write_atomically
+from asd_experiments.training.fit import FoldResult, precision, training_device
+
+TRIAL, RESULT, PREDICTIONS, LOCK = "trial.json", "result.pt", "predictions.parquet", "lock"
+
+_MAY_DIFFER = {"store", "checkpoints", "resume", "run_name", "loader_workers"}
+"""Parameters that change nothing in the result; of the store, the digest is compared."""
+
+
+class TrialFolder:
+    """Folder of one trial: its configuration, its finished folds and the interrupted one.
+
+    A process holds it by a lock that ends with the process, so no two can work on it.
+
+    Args:
+        path: The folder, existing.
+        facts: What is in its `trial.json`.
+
+    Raises:
+        InputError: If another process works on it.
+    """
+
+    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
+        self.path = path
+        self._facts = facts
+        self._lock: TextIO = (path / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise InputError(f"resume: the trial in {path} is still running") from error
+
+    @classmethod
+    def new(cls, root: Path, run_id: str, config: TrialConfig, digest: str) -> "TrialFolder":
+        """Make the folder of a trial that begins."""
+        path = root / run_id
+        path.mkdir(parents=True)
+        folder = cls(path, {"runs": [run_id], "digest": digest, "config": _decisive(config)})
+        folder._write_facts()
+        return folder
+
+    @classmethod
+    def find(cls, root: Path, run_id: str) -> "TrialFolder":
+        """Find what a run left behind, or what a later run that continued it did.
+
+        Raises:
+            InputError: If there is nothing, or a process works on it.
+        """
+        for file in sorted(root.glob(f"*/{TRIAL}")):
+            facts = json.loads(file.read_text())
+            if run_id in facts["runs"]:
+                return cls(file.parent, facts)
+        raise InputError(
+            f"resume: {root.resolve()} has nothing of run {run_id}. It holds trials that began "
+            "there and did not finish; start the training anew, or give its own checkpoints="
+        )
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Runs of the trial so far, the first one first."""
+        return tuple(self._facts["runs"])
+
+    @property
+    def batch_size(self) -> int:
+        """Batch size of the trial, found or given."""
+        return int(self._facts["config"]["batch_size"])
+
+    def check(self, config: TrialConfig, digest: str) -> None:
+        """Refuse a configuration or data set that would give another result.
+
+        Raises:
+            InputError: With every parameter that differs.
+        """
+        known, given = self._facts["config"], _decisive(config)
+        problems = [
+            f"{name}: the trial began with {as_text(known.get(name))!r}, got {as_text(value)!r}"
+            for name, value in given.items()
+            if value != known.get(name)
+        ]
+        if digest != self._facts["digest"]:
+            problems.append("store: its content is not what the trial began with")
+        if problems:
+            rule = "a trial is resumed with the parameters that it began with:"
+            raise InputError("\n  ".join([f"resume: {rule}", *problems]))
+
+    def continued_by(self, run_id: str) -> None:
+        """Add a run to those of the trial; each of them finds it from now on."""
+        self._facts["runs"].append(run_id)
+        self._write_facts()
+
+    def fold(self, number: int) -> Path:
+        """Folder of a fold."""
+        path = self.path / f"fold_{number + 1}"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def keep(self, result: FoldResult) -> None:
+        """Keep a finished fold, and none of what its training needed."""
+        folder = self.fold(result.fold)
+        result.predictions.to_parquet(folder / PREDICTIONS, index=False)
+        kept = {
+            "network": result.network.state_dict(),
+            "best_epoch": result.best_epoch,
+            "history": result.history,
+            "seconds": result.seconds,
+        }
+        write_atomically(folder / RESULT, lambda path: torch.save(kept, path))
+        for file in folder.iterdir():
+            if file.name not in (RESULT, PREDICTIONS):
+                file.unlink()
+
+    def finished(self, number: int, config: TrialConfig, num_classes: int) -> FoldResult | None:
+        """A fold that was kept; None if it has still to be trained."""
+        folder = self.fold(number)
+        if not (folder / RESULT).exists():
+            return None
+        kept = torch.load(folder / RESULT, map_location="cpu", weights_only=True)
+        network = build_two_stream(**config.network, num_classes=num_classes)
+        network.load_state_dict(kept.pop("network"))
+        predictions = pd.read_parquet(folder / PREDICTIONS)
+        return FoldResult(fold=number, network=network.eval(), predictions=predictions, **kept)
+
+    def close(self) -> None:
+        """Let another process work on it."""
+        self._lock.close()
+
+    def delete(self) -> None:
+        """Delete everything: the trial is finished."""
+        self.close()
+        shutil.rmtree(self.path)
+
+    def _write_facts(self) -> None:
+        text = json.dumps(self._facts, indent=1)
+        write_atomically(self.path / TRIAL, lambda path: path.write_text(text))
+
+
+def _decisive(config: TrialConfig) -> Mapping[str, Any]:
+    """Parameters that the result depends on, as they are on this machine."""
+    resolved = {
+        **asdict(config),
+        "device": training_device(config),
+        "precision": precision(config),
+        "clip_stride": config.stride,
+    }
+    return {name: value for name, value in resolved.items() if name not in _MAY_DIFFER}

@@ -1,0 +1,117 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from asd_experiments.config import TrialConfig
+from asd_experiments.errors import InputError
+from asd_experiments.training.checkpoints import TrialFolder
+from asd_experiments.training.cross_validation import CrossValidation
+from asd_experiments.training.fit import LAST_EPOCH, epochs_done
+
+CONFIG = TrialConfig(
+    store="unused",
+    clip_length=8,
+    size=32,
+    width=0.125,
+    folds=3,
+    inner_folds=3,
+    epochs=3,
+    patience=3,
+    learning_rate=3e-3,
+    batch_size=4,
+    device="cpu",
+    loader_workers=0,
+)
+
+
+class CrashError(Exception):
+    pass
+
+
+def interrupted(validation, folder, *, at: int) -> None:
+    def crash(epoch, figures):
+        if epoch == at:
+            raise CrashError
+
+    with pytest.raises(CrashError):
+        validation.fit(0, crash, folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema": 0.8, "accumulate": 2},
+        {"balance": "sampler", "loader_workers": 1, "backbone": "c3d"},
+        {"patience": 1, "learning_rate": 0.3},
+    ],
+)
+def test_an_interrupted_fold_goes_on_as_if_nothing_had_happened(small_store, tmp_path, changes):
+    """Dropout, augmentation and the schedule are on: each would show."""
+    validation = CrossValidation(replace(CONFIG, **changes), small_store)
+    whole = validation.fit(0, lambda *_: None)
+    interrupted(validation, tmp_path, at=2)
+    assert epochs_done(tmp_path) == 1
+    reports = []
+    resumed = validation.fit(0, lambda *report: reports.append(report), tmp_path)
+    assert resumed.history == whole.history
+    assert reports == list(enumerate(whole.history, start=1))
+    assert resumed.best_epoch == whole.best_epoch
+    for name, weights in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], weights), name
+    assert resumed.predictions.equals(whole.predictions)
+
+
+def test_a_fold_that_ended_before_its_first_epoch_begins_anew(small_store, tmp_path):
+    validation = CrossValidation(CONFIG, small_store)
+    interrupted(validation, tmp_path, at=1)
+    assert epochs_done(tmp_path) == 0 and list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_fold_is_kept_whole_and_the_rest_of_it_deleted(small_store, tmp_path):
+    validation = CrossValidation(CONFIG, small_store)
+    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest")
+    result = validation.fit(0, lambda *_: None, folder.fold(0))
+    assert folder.finished(0, CONFIG, 2) is None
+    assert (folder.fold(0) / LAST_EPOCH).exists()
+    folder.keep(result)
+    assert sorted(f.name for f in folder.fold(0).iterdir()) == ["predictions.parquet", "result.pt"]
+    again = folder.finished(0, CONFIG, 2)
+    assert (again.best_epoch, again.history) == (result.best_epoch, result.history)
+    assert again.predictions.equals(result.predictions)
+    for name, weights in result.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[name], weights)
+    folder.close()
+
+
+def test_a_trial_is_found_by_each_of_its_runs(tmp_path):
+    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest")
+    folder.continued_by("run2")
+    folder.close()
+    for run_id in ("run1", "run2"):
+        found = TrialFolder.find(tmp_path, run_id)
+        assert found.runs == ("run1", "run2")
+        found.close()
+    with pytest.raises(InputError, match="has nothing of run run3"):
+        TrialFolder.find(tmp_path, "run3")
+    TrialFolder.find(tmp_path, "run1").delete()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_differs_is_refused_by_its_name(tmp_path):
+    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest")
+    other = replace(CONFIG, store="moved", resume="run1", run_name="again", loader_workers=2)
+    folder.check(other, "digest")
+    with pytest.raises(InputError, match=r"epochs: the trial began with '3', got '4'\n  seed: "):
+        folder.check(replace(other, epochs=4, seed=7), "digest")
+    with pytest.raises(InputError, match="store: its content is not what the trial began with"):
+        folder.check(other, "another digest")
+    folder.close()
+
+
+def test_two_processes_do_not_work_on_one_trial(tmp_path):
+    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest")
+    with pytest.raises(InputError, match="still running"):
+        TrialFolder.find(tmp_path, "run1")
+    folder.close()
+    TrialFolder.find(tmp_path, "run1").close()

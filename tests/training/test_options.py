@@ -1,0 +1,165 @@
+"""Every option of training does what it says."""
+
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+import pytest
+import torch
+from pytorch_lightning import Callback
+
+from asd_experiments.config import TrialConfig
+from asd_experiments.models.fusion import Scores
+from asd_experiments.models.two_stream import build_two_stream
+from asd_experiments.training import fit
+from asd_experiments.training.batch_size import _train_twice, largest_power_of_two
+from asd_experiments.training.cross_validation import CrossValidation
+from asd_experiments.training.module import TwoStreamModule, rate_factor
+
+C3D = TrialConfig(
+    store="unused",
+    backbone="c3d",
+    clip_length=8,
+    size=32,
+    width=0.125,
+    folds=3,
+    inner_folds=3,
+    epochs=1,
+    learning_rate=1e-3,
+    dropout=0.0,
+    augment=False,
+    batch_size=4,
+    device="cpu",
+    loader_workers=0,
+)
+
+
+def ignore(epoch: int, figures: dict[str, float]) -> None:
+    pass
+
+
+class Watcher(Callback):
+    """Notes the length of the gradient and the weights after every step."""
+
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+        self.weights: list[dict[str, torch.Tensor]] = []
+
+    def on_train_batch_end(self, trainer, module, *_):
+        if trainer.global_step > len(self.weights):
+            state = module.network.state_dict()
+            self.weights.append({name: value.clone() for name, value in state.items()})
+            gradients = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
+            self.norms.append(float(torch.cat(gradients).norm()))
+
+
+@pytest.fixture
+def train_watched(small_store, monkeypatch):
+    def train(config: TrialConfig):
+        watcher = Watcher()
+        with monkeypatch.context() as patch:
+            make = fit.Trainer
+
+            def with_watcher(**settings):
+                settings["callbacks"] = [watcher, *settings["callbacks"]]
+                return make(**settings)
+
+            patch.setattr(fit, "Trainer", with_watcher)
+            result = CrossValidation(config, small_store).fit(0, ignore)
+        return result, watcher
+
+    return train
+
+
+def test_accumulated_batches_have_the_gradient_of_the_large_one(train_watched):
+    _, large = train_watched(replace(C3D, batch_size=4, balance="none"))
+    _, small = train_watched(replace(C3D, batch_size=2, accumulate=2, balance="none"))
+    assert len(small.weights) == len(large.weights)
+    norm = large.norms[0]
+    assert norm > 0 and small.norms[0] == pytest.approx(norm, rel=1e-4)
+    for name, weights in large.weights[0].items():
+        # Adam's first step is the sign of the gradient: rounding decides where that is zero.
+        same = torch.isclose(weights, small.weights[0][name], atol=1e-5).float().mean()
+        assert same > 0.99, name
+
+
+def test_a_longer_gradient_is_shortened(train_watched):
+    _, free = train_watched(C3D)
+    _, clipped = train_watched(replace(C3D, gradient_clip=free.norms[0] / 2))
+    assert clipped.norms[0] == pytest.approx(free.norms[0] / 2, rel=1e-3)
+
+
+def test_the_kept_weights_are_the_moving_average_of_the_steps(train_watched):
+    result, watcher = train_watched(replace(C3D, ema=0.9, backbone="slow_50"))
+    expected = {name: value.clone() for name, value in watcher.weights[0].items()}
+    for weights in watcher.weights[1:]:
+        for name, value in weights.items():
+            if value.is_floating_point():
+                expected[name] = 0.9 * expected[name] + 0.1 * value
+    assert len(watcher.weights) > 1
+    kept = result.network.state_dict()
+    assert any("running_mean" in name for name in kept)
+    for name, value in expected.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(kept[name], value, rtol=1e-4, atol=1e-6)
+    assert any(not torch.equal(kept[name], watcher.weights[-1][name]) for name in kept)
+
+
+def test_smoothed_labels_give_the_loss_of_the_formula(monkeypatch):
+    network = build_two_stream(**replace(C3D, fusion="motion_only").network, num_classes=2)
+    dictated = Scores(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), None, None)
+    monkeypatch.setattr(network, "forward", lambda appearance, motion: dictated)
+    module = TwoStreamModule(
+        network,
+        pd.DataFrame(),
+        classes=["a", "b"],
+        clip_weights=torch.tensor([1.0, 3.0]),
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        label_smoothing=0.2,
+    )
+    batch = {
+        "appearance": torch.zeros(2, 3, 1, 1, 1),
+        "motion": torch.zeros(2, 2, 1, 1, 1),
+        "label": torch.tensor([0, 0]),
+        "row": torch.tensor([0, 1]),
+    }
+    first = -torch.tensor([2.0, 0.0]).log_softmax(0)
+    second = -torch.tensor([0.0, 1.0]).log_softmax(0)
+    by_hand = (0.9 * first[0] + 0.1 * first[1] + 3 * (0.9 * second[0] + 0.1 * second[1])) / 2
+    assert float(module.training_step(batch, 0)) == pytest.approx(float(by_hand))
+
+
+def test_the_warm_up_is_the_share_that_is_asked_for():
+    factor = partial(rate_factor, total_steps=100)
+    assert factor(0, warm_up=0.0) == 1
+    assert [factor(step, warm_up=0.3) for step in (0, 14, 29)] == pytest.approx([1 / 30, 0.5, 1])
+    assert factor(30, warm_up=0.3) == 1 > factor(31, warm_up=0.3)
+
+
+@pytest.mark.parametrize(("limit", "most", "found"), [(100, 1000, 64), (64, 1000, 64), (9, 5, 4)])
+def test_the_batch_is_the_largest_power_of_two_that_fits(limit, most, found):
+    assert largest_power_of_two(lambda size: size <= limit, most=most) == found
+
+
+def test_a_network_too_large_for_two_clips_is_refused():
+    with pytest.raises(ValueError, match="a batch of 2 clips does not fit the memory"):
+        largest_power_of_two(lambda size: False, most=8)
+
+
+def test_a_trial_step_runs_as_the_training_does_and_draws_nothing():
+    before = torch.random.get_rng_state()
+    _train_twice(C3D, 2, 2)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_batch_size_is_bounded_by_the_clips_of_the_smallest_fold(small_store, monkeypatch):
+    monkeypatch.setattr("asd_experiments.training.batch_size._train_twice", lambda *_: None)
+    assert CrossValidation(C3D, small_store).find_batch_size() == 2
+
+    def no_room(*_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("asd_experiments.training.batch_size._train_twice", no_room)
+    with pytest.raises(ValueError, match="does not fit"):
+        CrossValidation(C3D, small_store).find_batch_size()
