@@ -1,5 +1,7 @@
 """I3D: a ResNet-50 whose filters are inflated in time, in every second block or so."""
 
+from typing import Any
+
 from torch import nn
 
 from asd_experiments.models.backbones.backbone import Stage, in_turn
@@ -30,11 +32,11 @@ class I3D(PytorchvideoResNet):
 
     canonical_clip = (8, 224)
 
-    def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
+    def make_network(self, in_channels: int, stem_channels: int) -> Any:
         """See `PytorchvideoResNet`."""
         from asd_experiments.models.backbones.pytorchvideo_builders import create_resnet
 
-        network: nn.Module = create_resnet(
+        return create_resnet(
             input_channel=in_channels,
             model_depth=50,
             stem_dim_out=stem_channels,
@@ -42,7 +44,6 @@ class I3D(PytorchvideoResNet):
             stage1_pool=nn.MaxPool3d,
             stage_conv_a_kernel_size=FIRST_CONVOLUTIONS,
         )
-        return network
 
     @property
     def stages(self) -> list[Stage]:

@@ -1,6 +1,6 @@
 """pytorchvideo's bottleneck ResNets: a stem, four stages, and a head that is left out."""
 
-from torch import nn
+from typing import Any
 
 from asd_experiments.models.backbones.backbone import Backbone, Stage, scale_channels
 
@@ -18,14 +18,14 @@ class PytorchvideoResNet(Backbone):
 
     min_size = 32
 
-    def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
+    def make_network(self, in_channels: int, stem_channels: int) -> Any:
         """Call the library's builder; every layer's channels follow from the stem's."""
         raise NotImplementedError
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""
         stem_channels = scale_channels(STEM_CHANNELS, width)
-        self.network = self.make_network(in_channels, stem_channels)
+        self.network: Any = self.make_network(in_channels, stem_channels)
         del self.network.blocks[-1]
         return stem_channels * STEM_TO_FEATURES
 
