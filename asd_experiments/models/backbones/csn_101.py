@@ -1,5 +1,7 @@
 """CSN: channels are mixed by 1x1x1 convolutions, space and time one channel at a time."""
 
+from typing import Any
+
 from torch import nn
 
 from asd_experiments.models.backbones.published import PytorchvideoWeights
@@ -21,14 +23,13 @@ class CSN(PytorchvideoResNet):
     canonical_clip = (32, 224)
     published = PytorchvideoWeights(name="csn_r101", head=("blocks.5",))
 
-    def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
+    def make_network(self, in_channels: int, stem_channels: int) -> Any:
         """See `PytorchvideoResNet`."""
         from asd_experiments.models.backbones.pytorchvideo_builders import create_csn
 
-        network: nn.Module = create_csn(
+        return create_csn(
             input_channel=in_channels,
             model_depth=101,
             stem_dim_out=stem_channels,
             stem_pool=nn.MaxPool3d,
         )
-        return network

@@ -1,5 +1,7 @@
 """I3D: a ResNet-50 whose filters are inflated in time, in every second block or so."""
 
+from typing import Any
+
 from torch import nn
 
 from asd_experiments.models.backbones.backbone import Stage, in_turn
@@ -32,11 +34,11 @@ class I3D(PytorchvideoResNet):
     canonical_clip = (8, 224)
     published = PytorchvideoWeights(name="i3d_r50", head=("blocks.6",))
 
-    def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
+    def make_network(self, in_channels: int, stem_channels: int) -> Any:
         """See `PytorchvideoResNet`."""
         from asd_experiments.models.backbones.pytorchvideo_builders import create_resnet
 
-        network: nn.Module = create_resnet(
+        return create_resnet(
             input_channel=in_channels,
             model_depth=50,
             stem_dim_out=stem_channels,
@@ -44,10 +46,9 @@ class I3D(PytorchvideoResNet):
             stage1_pool=nn.MaxPool3d,
             stage_conv_a_kernel_size=FIRST_CONVOLUTIONS,
         )
-        return network
 
     @property
     def stages(self) -> list[Stage]:
         """The stem and four stages, the first with its temporal pool."""
-        stem, first, pool, *others = self._blocks
+        stem, first, pool, *others = self.network.blocks
         return [stem, in_turn(first, pool), *others]

@@ -95,8 +95,8 @@ class MViTV2S(Backbone):
 
     def read(self, state: Tokens) -> Float[Tensor, "clip channel time height width"]:
         """The tokens of the places, as maps."""
-        clips, _, channels = state.values.shape
-        return state.values[:, 1:].transpose(1, 2).reshape(clips, channels, *state.grid)
+        places = state.values[:, 1:].transpose(1, 2)
+        return places.reshape(*places.shape[:2], *state.grid)
 
     def write(self, state: Tokens, maps: Float[Tensor, "clip channel time height width"]) -> Tokens:
         """Other tokens for the places, beside the same class token."""

@@ -1,8 +1,6 @@
 """pytorchvideo's bottleneck ResNets: a stem, four stages, and a head that is left out."""
 
-from typing import cast
-
-from torch import nn
+from typing import Any
 
 from asd_experiments.models.backbones.backbone import Backbone, Stage, scale_channels
 
@@ -21,22 +19,18 @@ class PytorchvideoResNet(Backbone):
     min_size = 32
     stem_convolutions = ("network.blocks.0.conv",)
 
-    def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
+    def make_network(self, in_channels: int, stem_channels: int) -> Any:
         """Call the library's builder; every layer's channels follow from the stem's."""
         raise NotImplementedError
 
     def build(self, in_channels: int, clip_length: int, size: int, width: float) -> int:
         """Make the layers; see `Backbone`."""
         stem_channels = scale_channels(STEM_CHANNELS, width)
-        self.network = self.make_network(in_channels, stem_channels)
-        del self._blocks[-1]
+        self.network: Any = self.make_network(in_channels, stem_channels)
+        del self.network.blocks[-1]
         return stem_channels * STEM_TO_FEATURES
 
     @property
     def stages(self) -> list[Stage]:
         """The network's blocks: a stem and four stages."""
-        return list(self._blocks)
-
-    @property
-    def _blocks(self) -> nn.ModuleList:
-        return cast(nn.ModuleList, self.network.blocks)
+        return list(self.network.blocks)

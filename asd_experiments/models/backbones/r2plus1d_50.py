@@ -1,6 +1,6 @@
 """R(2+1)D on a ResNet-50 of bottleneck blocks."""
 
-from torch import nn
+from typing import Any
 
 from asd_experiments.models.backbones.published import PytorchvideoWeights
 from asd_experiments.models.backbones.pytorchvideo_resnet import PytorchvideoResNet
@@ -21,11 +21,10 @@ class R2Plus1D50(PytorchvideoResNet):
     canonical_clip = (16, 224)
     published = PytorchvideoWeights(name="r2plus1d_r50", head=("blocks.5",))
 
-    def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
+    def make_network(self, in_channels: int, stem_channels: int) -> Any:
         """See `PytorchvideoResNet`."""
         from asd_experiments.models.backbones.pytorchvideo_builders import create_r2plus1d
 
-        network: nn.Module = create_r2plus1d(
+        return create_r2plus1d(
             input_channel=in_channels, model_depth=50, stem_dim_out=stem_channels
         )
-        return network

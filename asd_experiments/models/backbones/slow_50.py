@@ -1,6 +1,6 @@
 """Slow: a ResNet-50 that never pools time; the slow pathway of SlowFast alone."""
 
-from torch import nn
+from typing import Any
 
 from asd_experiments.models.backbones.published import PytorchvideoWeights
 from asd_experiments.models.backbones.pytorchvideo_resnet import PytorchvideoResNet
@@ -19,14 +19,13 @@ class Slow(PytorchvideoResNet):
     canonical_clip = (8, 224)
     published = PytorchvideoWeights(name="slow_r50", head=("blocks.5",))
 
-    def make_network(self, in_channels: int, stem_channels: int) -> nn.Module:
+    def make_network(self, in_channels: int, stem_channels: int) -> Any:
         """See `PytorchvideoResNet`."""
         from asd_experiments.models.backbones.pytorchvideo_builders import create_resnet
 
-        network: nn.Module = create_resnet(
+        return create_resnet(
             input_channel=in_channels,
             model_depth=50,
             stem_dim_out=stem_channels,
             stem_conv_kernel_size=(1, 7, 7),
         )
-        return network
