@@ -16,7 +16,24 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 BackboneName = Literal["c3d", "r2plus1d_18", "slowfast_50", "slow_50"]
-FusionName = Literal["appearance_only", "motion_only", "late_average", "feature_concat"]
+FusionName = Literal[
+    "appearance_only",
+    "motion_only",
+    "early_concat",
+    "late_average",
+    "late_weighted",
+    "late_max",
+    "late_separate",
+    "late_joint",
+    "feature_concat",
+    "feature_sum",
+    "feature_bilinear",
+    "gated",
+    "conv_fusion",
+    "squeeze_excite",
+    "lateral",
+    "cross_attention",
+]
 PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
 SegmenterName = Literal["background", "grabcut", "torchvision"]
 FlowName = Literal["dis", "raft_small", "raft_large"]
