@@ -32,7 +32,24 @@ BackboneName = Literal[
     "resnet2d_50",
     "cnn_lstm",
 ]
-FusionName = Literal["appearance_only", "motion_only", "late_average", "feature_concat"]
+FusionName = Literal[
+    "appearance_only",
+    "motion_only",
+    "early_concat",
+    "late_average",
+    "late_weighted",
+    "late_max",
+    "late_separate",
+    "late_joint",
+    "feature_concat",
+    "feature_sum",
+    "feature_bilinear",
+    "gated",
+    "conv_fusion",
+    "squeeze_excite",
+    "lateral",
+    "cross_attention",
+]
 FreezeName = Literal["none", "stem", "backbone", "all_but_last_stage"]
 PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
 SegmenterName = Literal["background", "grabcut", "torchvision"]

@@ -100,22 +100,20 @@ class TwoStream(nn.Module):
     ) -> Scores:
         """Score every clip, and say what each stream says by itself, whatever the fusion.
 
-        Where the fusion entangles the streams, a stream's own scores are the model's answer when
-        the other stream is blank: all zeros, the mean of a normalised clip. That takes two more
-        passes, so it is for predictions, not for training.
+        Where the fusion has no scores of a stream's own, they are the model's answer when the
+        other stream is blank: all zeros, the mean of a normalised clip. That takes another pass
+        per stream, so it is for predictions, not for training.
 
         Args:
             appearance: Normalised RGB frames.
             motion: Normalised optical flow; channel 0 is x, channel 1 is y.
         """
         scores: Scores = self(appearance, motion)
-        if self.fusion.separable:
-            return scores
-        return Scores(
-            scores.fused,
-            appearance=self(appearance, torch.zeros_like(motion)).fused,
-            motion=self(torch.zeros_like(appearance), motion).fused,
-        )
+        if scores.appearance is None and "appearance" in self.streams:
+            scores = scores._replace(appearance=self(appearance, torch.zeros_like(motion)).fused)
+        if scores.motion is None and "motion" in self.streams:
+            scores = scores._replace(motion=self(torch.zeros_like(appearance), motion).fused)
+        return scores
 
 
 def build_two_stream(
@@ -140,14 +138,20 @@ def build_two_stream(
         width: Multiplier of every layer's channels; 1 is the published network.
         dropout: Probability of dropping a feature in training, 0 to 1.
         motion_backbone: A key of `BACKBONES` for the network that sees the motion stream alone.
-            None: `backbone`.
+            None: `backbone`. Refused if it differs where one network sees both streams.
 
     Raises:
         ValueError: If a name is unknown, there are fewer than two classes, the clip is too short
             or too small for a network, or the fusion cannot join such networks.
     """
+    inputs = find_fusion(fusion).inputs
+    if motion_backbone not in (None, backbone) and ("appearance", "motion") in inputs.values():
+        raise ValueError(
+            f"{fusion} shows both streams to one network, so motion_backbone must be left open or "
+            f"be {backbone}, got {motion_backbone!r}"
+        )
     backbones, shapes = {}, {}
-    for key, streams in find_fusion(fusion).inputs.items():
+    for key, streams in inputs.items():
         name = motion_backbone if motion_backbone and streams == ("motion",) else backbone
         in_channels = sum(STREAM_CHANNELS[stream] for stream in streams)
         make = partial(

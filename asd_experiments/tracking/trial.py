@@ -216,6 +216,8 @@ def _log_fold(
         {"fold": result.fold, "best_epoch": result.best_epoch, "epochs": result.epochs},
     )
     log_metrics(fold_run_id, {"seconds": result.seconds}, step=result.epochs)
+    figures = {f"fusion/{n}": v for n, v in result.network.fusion.figures().items()}
+    log_metrics(fold_run_id, figures, step=result.best_epoch)
     log_table(fold_run_id, result.predictions, "predictions.parquet")
     chosen = choose_thresholds(result.predictions, validation.classes, config.positive_class)
     for threshold in chosen.values():

@@ -134,6 +134,14 @@ def test_folds_have_curves_over_epochs(project_folder, small_store):
     assert 0 <= fold.data.metrics["threshold"] <= 1
 
 
+def test_folds_have_the_figures_of_their_fusion(project_folder, small_store):
+    run_id = train(small_training(small_store.url, fusion="late_weighted"))
+    client = MlflowClient()
+    folds = children(client.get_run(run_id))
+    weights = [fold.data.metrics["fusion/appearance_weight"] for fold in folds]
+    assert len(weights) == 2 and all(0 < weight < 1 and weight != 0.5 for weight in weights)
+
+
 def test_under_mlflow_run_the_trial_is_that_run(project_folder, small_store, monkeypatch):
     """`mlflow run` opened it and logged its raw texts, which cannot be changed any more."""
     client = MlflowClient()

@@ -124,7 +124,9 @@ def test_test_patients_are_read_once_and_only_after_training(small_store, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fusion", ["late_average", "feature_concat", "motion_only"])
+@pytest.mark.parametrize(
+    "fusion", ["late_average", "feature_concat", "late_separate", "motion_only"]
+)
 def test_cross_validation_learns_what_can_be_learnt(make_store, fusion):
     store = make_store(18, videos_per_patient=2, num_frames=24)
     config = replace(SMALL, fusion=fusion, epochs=8, patience=8, augment=False)
@@ -157,6 +159,19 @@ def auroc(config, store) -> float:
         ({"folds": 7}, "folds must be at most 6"),
         ({"precision": "16-mixed"}, "precision=16-mixed needs a GPU"),
         ({"device": "auto", "find_batch_size": True}, "finds no GPU whose memory sets a limit"),
+        (
+            {"fusion": "conv_fusion", "motion_backbone": "r2plus1d_18"},
+            r"after stage 5 slow_50 has 8x1x1 \(appearance\) and r2plus1d_18 1x2x2 \(motion\)",
+        ),
+        (
+            {"fusion": "lateral", "motion_backbone": "c3d"},
+            r"after stage 1 slow_50 has 8x8x8 \(appearance\) and c3d 8x16x16 \(motion\)",
+        ),
+        (
+            {"fusion": "feature_sum", "motion_backbone": "r2plus1d_18"},
+            r"slow_50 has 256 \(appearance\) and r2plus1d_18 64 \(motion\)",
+        ),
+        ({"fusion": "early_concat", "motion_backbone": "c3d"}, "motion_backbone must be left open"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(small_store, changes, message):

@@ -4,10 +4,22 @@ from collections.abc import Mapping
 
 from asd_experiments.config import FusionName
 from asd_experiments.models.fusion.appearance_only import AppearanceOnly
+from asd_experiments.models.fusion.conv_fusion import ConvFusion
+from asd_experiments.models.fusion.cross_attention import CrossAttention
+from asd_experiments.models.fusion.early_concat import EarlyConcat
+from asd_experiments.models.fusion.feature_bilinear import FeatureBilinear
 from asd_experiments.models.fusion.feature_concat import FeatureConcat
+from asd_experiments.models.fusion.feature_sum import FeatureSum
 from asd_experiments.models.fusion.fusion import Fusion, MapShape, NetworkShape, Scores, StreamName
+from asd_experiments.models.fusion.gated import Gated
 from asd_experiments.models.fusion.late_average import LateAverage
+from asd_experiments.models.fusion.late_joint import LateJoint
+from asd_experiments.models.fusion.late_max import LateMax
+from asd_experiments.models.fusion.late_separate import LateSeparate
+from asd_experiments.models.fusion.late_weighted import LateWeighted
+from asd_experiments.models.fusion.lateral import Lateral
 from asd_experiments.models.fusion.motion_only import MotionOnly
+from asd_experiments.models.fusion.squeeze_excite import SqueezeExcite
 
 __all__ = [
     "FUSIONS",
@@ -23,8 +35,20 @@ __all__ = [
 FUSIONS: dict[FusionName, type[Fusion]] = {
     "appearance_only": AppearanceOnly,
     "motion_only": MotionOnly,
+    "early_concat": EarlyConcat,
     "late_average": LateAverage,
+    "late_weighted": LateWeighted,
+    "late_max": LateMax,
+    "late_separate": LateSeparate,
+    "late_joint": LateJoint,
     "feature_concat": FeatureConcat,
+    "feature_sum": FeatureSum,
+    "feature_bilinear": FeatureBilinear,
+    "gated": Gated,
+    "conv_fusion": ConvFusion,
+    "squeeze_excite": SqueezeExcite,
+    "lateral": Lateral,
+    "cross_attention": CrossAttention,
 }
 
 

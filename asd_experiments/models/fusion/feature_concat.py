@@ -1,32 +1,36 @@
-"""Feature fusion: one linear classifier on the features of both streams."""
+"""Feature fusion: a hidden layer on the features of both streams, one after the other."""
 
 from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import linear
 
-from asd_experiments.models.fusion.fusion import Fusion, NetworkShape, Scores, linear_classifier
+from asd_experiments.models.fusion.fusion import Fusion, NetworkShape, Scores, hidden_classifier
 
 
 class FeatureConcat(Fusion):
-    """A linear classifier on the appearance features followed by the motion features.
+    """A hidden layer (ReLU) on the concatenated features, then a linear classifier.
 
-    A linear layer on concatenated features is a sum of one part per stream, so each stream's
-    scores are its part of the fused logits, with half of the bias. They tell exactly what the
-    stream adds to the answer; they are not what a model of that stream alone would say.
+    Without the hidden layer the logits would be a sum of one part per stream, which is what
+    `late_joint` is already; concatenation joins the streams only if something nonlinear follows.
+    Neither stream has scores of its own: what it says is the answer when the other is blank.
+
+    Shapes: features `[clip, a]` and `[clip, m]`, hidden `[clip, NUM_HIDDEN]`.
+
+    References:
+        Feichtenhofer et al. 2016, section 3.1 (concatenation leaves the correspondence to the
+        following layers), https://arxiv.org/abs/1604.06573.
+        Baltrusaitis et al. 2019, section 3.1 (joint hidden layer),
+        https://arxiv.org/abs/1705.09406.
     """
 
     def build(self, networks: Mapping[str, NetworkShape], num_classes: int) -> None:
         """Make the layers; see `Fusion`."""
-        self.sizes = [networks[stream].num_features for stream in self.streams]
-        self.classifier = linear_classifier(sum(self.sizes), num_classes)
+        num_features = networks["appearance"].num_features + networks["motion"].num_features
+        self.classifier = hidden_classifier(num_features, num_classes)
 
     def forward(self, features: Mapping[str, Float[Tensor, "clip _"]]) -> Scores:
-        """Score every clip; `fused` is the sum of the two streams' scores."""
-        appearance_weight, motion_weight = torch.split(self.classifier.weight, self.sizes, dim=1)
-        half_bias = self.classifier.bias / 2
-        appearance = linear(features["appearance"], appearance_weight, half_bias)
-        motion = linear(features["motion"], motion_weight, half_bias)
-        return Scores(appearance + motion, appearance, motion)
+        """Score every clip from both feature vectors."""
+        both = torch.cat([features["appearance"], features["motion"]], dim=1)
+        return Scores(self.classifier(both), appearance=None, motion=None)

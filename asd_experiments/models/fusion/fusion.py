@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 StreamName = Literal["appearance", "motion"]
 
+NUM_HIDDEN = 256
+"""Units of the hidden layer of the fusions that have one: bounded, so that a wide network does
+not make the fusion the largest part of the model."""
+
 Maps = Float[Tensor, "clip channel time height width"]
 
 
@@ -19,8 +23,8 @@ class Scores(NamedTuple):
     """The model's answer, which the metrics take."""
 
     appearance: Float[Tensor, "clip class"] | None
-    """What the appearance stream says by itself; None when the model has no such stream, or
-    `Fusion.separable` is false."""
+    """What the appearance stream says by itself, from parameters that the loss trains; None when
+    the fusion has no such parameters, or no such stream."""
 
     motion: Float[Tensor, "clip class"] | None
     """What the motion stream says by itself; None as for `appearance`."""
@@ -72,9 +76,6 @@ class Fusion(nn.Module):
     }
     """Backbones by key, and the streams that each one sees, joined by channel."""
 
-    separable: ClassVar[bool] = True
-    """Whether `forward` gives each stream's own scores, from parameters that the loss trains."""
-
     mixed_stages: tuple[int, ...] = ()
     """Stages, counted from 0, after which `mix` is called."""
 
@@ -114,6 +115,10 @@ class Fusion(nn.Module):
         """The scores that the loss is taken of; the losses are added."""
         return (scores.fused,)
 
+    def figures(self) -> dict[str, float]:
+        """What the training has set and a reader wants to see, by name; nothing as a rule."""
+        return {}
+
 
 def linear_classifier(num_features: int, num_classes: int) -> nn.Linear:
     """Build the last layer, started near zero so that all classes begin equally probable.
@@ -125,3 +130,43 @@ def linear_classifier(num_features: int, num_classes: int) -> nn.Linear:
     nn.init.normal_(classifier.weight, std=0.01)
     nn.init.zeros_(classifier.bias)
     return classifier
+
+
+def hidden_classifier(num_features: int, num_classes: int) -> nn.Sequential:
+    """Build a hidden layer of `NUM_HIDDEN` units and the last layer.
+
+    References:
+        He et al. 2015, section 2.2 (start of the hidden layer), https://arxiv.org/abs/1502.01852.
+    """
+    hidden = nn.Linear(num_features, NUM_HIDDEN)
+    nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
+    nn.init.zeros_(hidden.bias)
+    return nn.Sequential(hidden, nn.ReLU(), linear_classifier(NUM_HIDDEN, num_classes))
+
+
+def check_same_grid(
+    fusion: str, networks: Mapping[str, NetworkShape], stages: tuple[int, ...]
+) -> None:
+    """Refuse two networks whose maps do not lie on one another.
+
+    Args:
+        fusion: Name of the fusion, for the message.
+        networks: Shapes of the networks `appearance` and `motion`.
+        stages: Stages, counted from 0, after which the maps meet.
+
+    Raises:
+        ValueError: If the maps differ in time, height or width after one of the stages.
+    """
+    for stage in stages:
+        appearance, motion = (networks[key].maps[stage] for key in ("appearance", "motion"))
+        if appearance[1:] != motion[1:]:
+            raise ValueError(
+                f"{fusion} needs maps of the same time x height x width in both streams; after "
+                f"stage {stage + 1} {networks['appearance'].name} has {_grid(appearance)} "
+                f"(appearance) and {networks['motion'].name} {_grid(motion)} (motion); give both "
+                "streams the same backbone, or choose squeeze_excite or cross_attention"
+            )
+
+
+def _grid(maps: MapShape) -> str:
+    return f"{maps.time}x{maps.height}x{maps.width}"

@@ -1,11 +1,21 @@
 """Shapes of backbones that do not exist, for fusions."""
 
-from asd_experiments.models.fusion import NetworkShape
+from asd_experiments.models.fusion import MapShape, NetworkShape
+
+NUM_STAGES = 5
 
 
-def shapes(**num_features: int) -> dict[str, NetworkShape]:
-    """Networks without maps, by key, with as many features."""
+def shapes(
+    *,
+    channels: int = 3,
+    grid: tuple[int, int, int] = (2, 2, 2),
+    per_frame: bool = False,
+    **num_features: int,
+) -> dict[str, NetworkShape]:
+    """Networks by key, with as many features and the same maps after every stage."""
     return {
-        key: NetworkShape("none", number, maps=(), per_frame=False)
+        key: NetworkShape(
+            "imaginary", number, maps=(MapShape(channels, *grid),) * NUM_STAGES, per_frame=per_frame
+        )
         for key, number in num_features.items()
     }

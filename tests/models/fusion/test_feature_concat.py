@@ -1,24 +1,22 @@
 import torch
 
 from asd_experiments.models.fusion.feature_concat import FeatureConcat
+from asd_experiments.models.fusion.fusion import NUM_HIDDEN
+from tests.models.fusion.set_weights import set_weights
 from tests.models.fusion.shapes import shapes
 
 
-def test_two_and_one_features_by_hand():
+def test_two_hidden_units_by_hand():
     fusion = FeatureConcat(networks=shapes(appearance=2, motion=1), num_classes=2)
-    with torch.no_grad():
-        fusion.classifier.weight.copy_(torch.tensor([[1.0, 2.0, 3.0], [-1.0, 0.0, 5.0]]))
-        fusion.classifier.bias.copy_(torch.tensor([0.5, -2.0]))
+    hidden, _, last = fusion.classifier
+    idle = NUM_HIDDEN - 2
+    set_weights(hidden, [[1.0, 2.0, 3.0], [1.0, 0.0, -1.0]] + [[0.0] * 3] * idle)
+    set_weights(last, [[1.0, 7.0] + [0.0] * idle, [-1.0, 0.0] + [0.0] * idle], [0.5, 0.0])
     scores = fusion({"appearance": torch.tensor([[10.0, 20.0]]), "motion": torch.tensor([[100.0]])})
-    # 10 + 40 + 0.25 and -10 - 1; 300 + 0.25 and 500 - 1
-    torch.testing.assert_close(scores.appearance, torch.tensor([[50.25, -11.0]]))
-    torch.testing.assert_close(scores.motion, torch.tensor([[300.25, 499.0]]))
-    torch.testing.assert_close(scores.fused, torch.tensor([[350.5, 488.0]]))
+    # Units: 10 + 40 + 300 = 350, and 10 - 100 which the ReLU makes 0
+    torch.testing.assert_close(scores.fused, torch.tensor([[350.5, -350.0]]))
 
 
-def test_fused_is_the_linear_layer_on_concatenated_features():
-    torch.manual_seed(0)
-    fusion = FeatureConcat(networks=shapes(appearance=4, motion=3), num_classes=3)
-    features = {"appearance": torch.randn(2, 4), "motion": torch.randn(2, 3)}
-    whole = fusion.classifier(torch.cat([features["appearance"], features["motion"]], dim=1))
-    torch.testing.assert_close(fusion(features).fused, whole)
+def test_number_of_parameters():
+    fusion = FeatureConcat(networks=shapes(appearance=4, motion=3), num_classes=2)
+    assert sum(p.numel() for p in fusion.parameters()) == (4 + 3 + 1) * 256 + (256 + 1) * 2

@@ -2,7 +2,8 @@ import math
 
 import torch
 
-from asd_experiments.models.fusion.late_average import LateAverage, average_probabilities
+from asd_experiments.models.fusion.late_average import LateAverage
+from asd_experiments.models.fusion.late_fusion import average_probabilities
 from tests.models.fusion.shapes import shapes
 
 
