@@ -23,13 +23,12 @@ from asd_experiments.data.video_file import (
     size_refusal,
     video_stream,
 )
-from asd_experiments.errors import InputError
 from preprocess.picture import Converter, Orientation, deinterlaced, squared
+from preprocess.scratch import MOST_KEPT_BYTES, close, room_for
 from preprocess.timing import Timing, timing_of
 
 _HEADER_SHARE = 0.9
 _LAST_SECONDS = 0.2  # as long may the last frame last
-_MOST_KEPT_BYTES = 2**30
 _STAMP_IN_FILE_ORDER = {"avi"}  # its time stamps only number the packets
 _TELL_ON_REQUEST = {"mjpeg"}  # decoders that repair damage and say so only if asked
 
@@ -40,10 +39,6 @@ class VideoError(Exception):
 
 class DecodeError(VideoError):
     """A video file cannot be decoded."""
-
-
-class ScratchError(InputError):
-    """The folder for temporary files has no room; no video is to blame."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +200,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             if stream is None:
                 raise DecodeError("it holds no video stream")
             _refuse(header_refusal(container, stream))
-            stream.thread_type = "NONE"  # a worker has one core; and a failure names its frame
+            stream.thread_type = "NONE"  # workers share the cores, and a failure names its frame
             yield container, stream
     except (av.error.FFmpegError, OSError) as error:
         raise DecodeError(f"it cannot be decoded at its start: {_reason(error)}") from None
@@ -322,7 +317,7 @@ class _Keeper:
     """Writes pictures to a temporary file, up to a limit."""
 
     def __init__(self) -> None:
-        with _room():
+        with room_for("pictures"):
             self._file = TemporaryFile(prefix="pictures_")  # noqa: SIM115 - closed by `close`
         self._shape: tuple[int, ...] = ()
         self._count = 0
@@ -330,9 +325,9 @@ class _Keeper:
 
     def append(self, picture: UInt8[np.ndarray, "height width 3"]) -> None:
         self._shape = picture.shape
-        self.full = (self._count + 1) * picture.nbytes > _MOST_KEPT_BYTES
+        self.full = (self._count + 1) * picture.nbytes > MOST_KEPT_BYTES
         if not self.full:
-            with _room():
+            with room_for("pictures"):
                 self._file.write(np.ascontiguousarray(picture).data)
             self._count += 1
 
@@ -340,22 +335,9 @@ class _Keeper:
         """All pictures; their file lives as long as they do. None if they were too many."""
         if self.full:
             return None
-        with _room():
+        with room_for("pictures"):
             self._file.flush()
         return np.memmap(self._file, np.uint8, "r", shape=(self._count, *self._shape))
 
     def close(self) -> None:
-        with suppress(OSError):  # what a full disk leaves unwritten is given up
-            self._file.close()
-
-
-@contextmanager
-def _room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ScratchError(
-            f"pictures cannot be kept in the folder for temporary files: {_reason(error)}; "
-            "make room there or set TMPDIR to a folder with "
-            f"{_MOST_KEPT_BYTES / 2**30:.0f} GiB for each worker"
-        ) from error
+        close(self._file)

@@ -41,6 +41,9 @@ class Scene:
     picture: UInt8[np.ndarray, "height width 4"]
     """RGB, and the difference above which a pixel shows something else, grey levels."""
 
+    area: int
+    """Pixels of the whole picture that this one may be a part of."""
+
     def cut(
         self,
         window: Float32[np.ndarray, " 4"],
@@ -49,7 +52,7 @@ class Scene:
         part: tuple[slice, slice],
     ) -> "Scene":
         """The same scene in a part of a window, given in this picture's pixels; see `cut`."""
-        return Scene(cut(self.picture, window, size, oversampling, part=part))
+        return Scene(cut(self.picture, window, size, oversampling, part=part), size * size)
 
     def light(self, picture: UInt8[np.ndarray, "height width 3"]) -> Light:
         """How a picture's light differs from the scene's."""
@@ -83,7 +86,7 @@ class Scene:
         low, high = _SHADOW_GAIN
         soft = edge < _SHADOW_EDGE
         shadow = soft & (gain > low) & (gain < high) & (colour < _SHADOW_COLOUR)
-        body = _sharpened(_unreached(different, shadow), difference)
+        body = _sharpened(_unreached(different, shadow, _SMALLEST_GAP * self.area), difference)
         return np.where(body, np.maximum(difference, 1), np.float32(0))
 
 
@@ -107,7 +110,8 @@ def learn_scene(video: Video) -> Scene:
         picture[rows], spread[rows] = steadiest(samples[:, rows])
     noise = cv2.blur(spread.mean(axis=2), (5, 5))
     threshold = np.maximum(_CONTRAST, 4 * noise)
-    return Scene(np.dstack([picture, threshold]).round().clip(0, 255).astype(np.uint8))
+    learnt = np.dstack([picture, threshold]).round().clip(0, 255).astype(np.uint8)
+    return Scene(learnt, height * width)
 
 
 def steadiest(
@@ -226,13 +230,15 @@ def _grey(picture: Float32[np.ndarray, "height width 3"]) -> Float32[np.ndarray,
 
 
 def _unreached(
-    different: Bool[np.ndarray, "height width"], shadow: Bool[np.ndarray, "height width"]
+    different: Bool[np.ndarray, "height width"],
+    shadow: Bool[np.ndarray, "height width"],
+    smallest_gap: float,
 ) -> UInt8[np.ndarray, "height width"]:
     """Pixels that the surroundings do not reach through shadows; small openings are filled."""
     passable = (~different | shadow).astype(np.uint8)
     num, parts = cv2.connectedComponents(passable, connectivity=4)
     clear_area = np.bincount(parts[~different], minlength=num)
-    surroundings = clear_area >= _SMALLEST_GAP * different.size
+    surroundings = clear_area >= smallest_gap
     surroundings[0] = False
     return (~surroundings[parts]).astype(np.uint8)
 

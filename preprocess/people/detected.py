@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import IO, NamedTuple, Protocol, runtime_checkable
@@ -12,9 +11,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from asd_experiments.data.store import Presence
-from preprocess.decode import ScratchError, Video
+from preprocess.decode import Video
 from preprocess.method import MethodError
 from preprocess.people.track import Detection, PersonNotFoundError, Track, follow
+from preprocess.scratch import close, room_for
 
 LEAST_SCORE = 0.5
 """How sure a detector must be of a person."""
@@ -114,11 +114,14 @@ class DetectedPerson:
 
 def find_detected_person(video: Video, detector: Detector) -> DetectedPerson:
     """Look for people in every frame and follow the patient; see `PersonFinder`."""
-    with SpooledTemporaryFile(_MOST_BYTES_IN_MEMORY) as file:
+    file = SpooledTemporaryFile(_MOST_BYTES_IN_MEMORY)  # noqa: SIM115 - closed whatever fails
+    try:
         bodies = _Scratch(file)
         detections = _detections(_bodies(video, detector), bodies)
         track = follow(detections, frame_rate_hz=video.frame_rate_hz, width=video.width)
         return DetectedPerson(track, bodies)
+    finally:
+        close(file)
 
 
 def silhouette_in(
@@ -172,26 +175,15 @@ class _Scratch:
         self._starts: list[int] = []
 
     def append(self, seen: list[Body]) -> None:
-        with _room():
+        with room_for("silhouettes"):
             self._starts.append(self._file.tell())
             pickle.dump(seen, self._file)
 
     def __getitem__(self, number: int, /) -> list[Body]:
-        with _room():
+        with room_for("silhouettes"):
             self._file.seek(self._starts[number])
             seen: list[Body] = pickle.load(self._file)
         return seen
-
-
-@contextmanager
-def _room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ScratchError(
-            f"silhouettes cannot be kept in the folder for temporary files: {error.strerror}; "
-            "make room there or set TMPDIR to another folder"
-        ) from error
 
 
 def _detections(frames: Iterable[list[Body]], bodies: _Scratch) -> Iterator[list[Detection]]:

@@ -32,7 +32,8 @@ def find_moving_person(video: Video) -> BackgroundPerson:
 def _detections(video: Video, scene: Scene, lights: list[Light]) -> Iterator[list[Detection]]:
     """Bodies in every frame, found on a smaller picture; the light of every frame as well."""
     step = max(1, len(scene.picture) // _DETECTION_HEIGHT)
-    small = Scene(_shrunk(scene.picture, step))
+    shrunk = _shrunk(scene.picture, step)
+    small = Scene(shrunk, shrunk.shape[0] * shrunk.shape[1])
     to_source = np.float32(step * video.shrink)
     for kept in video.pictures(video.shrink):
         picture = _shrunk(kept, step)

@@ -260,7 +260,7 @@ def _neighbours(path: _Path, own: list[_Path], scale: _Scale) -> list[tuple[_Pat
 
     What is seen in part may lie beside: a shadow that stays for a while, or legs that come first.
     """
-    pairs = list(pairwise(sorted([*own, path], key=lambda path: path.first)))
+    pairs = list(pairwise(sorted([*own, path], key=lambda path: int(path.numbers[0]))))
     overlaps = [int(earlier.numbers[-1] - later.numbers[0]) for earlier, later in pairs]
     if max(overlaps) + 1 >= scale.shortest_walk:
         return []
@@ -294,14 +294,14 @@ def _most_at_once(others: list[_Path], height: float, num_frames: int) -> int:
 
 def _track(patient: list[_Path], num_people: int, num_frames: int, scale: _Scale) -> Track:
     presence = np.full(num_frames, Presence.ABSENT, np.uint8)
-    frames, boxes, num_switches, last = [], [], 0, -1
-    for path in sorted(patient, key=lambda path: path.first):
+    frames, boxes, num_switches, last = [], [], 0, -2
+    for path in sorted(patient, key=lambda path: int(path.numbers[0])):
         _mark_nearby(presence, path, scale)
         for numbers in (path.numbers, path.partial):
             presence[numbers] = np.maximum(presence[numbers], Presence.LEFT_OUT)
         strange = _strange(path, scale)
         num_switches += int(np.diff(strange.astype(int), prepend=0).clip(0).sum())
-        for stretch in _stretches(path, ~strange & (path.numbers > last), scale):
+        for stretch in _stretches(path, ~strange & (path.numbers > last + 1), scale):
             every, between = _interpolate(stretch)
             presence[every] = Presence.BRIDGED
             presence[stretch.numbers] = Presence.SEEN

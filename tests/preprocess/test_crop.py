@@ -103,3 +103,13 @@ def test_shrinking_does_not_alias() -> None:
     oversampling = oversampling_of(window[None], 64)
     assert oversampling == 4
     assert np.abs(cut(board.astype(np.uint8), window, 64, oversampling) - 100.0).max() < 30
+
+
+@pytest.mark.parametrize("oversampling", [1, 2, 3])
+@pytest.mark.parametrize("part", [(slice(0, 40), slice(0, 40)), (slice(7, 33), slice(12, 13))])
+def test_a_part_is_what_the_whole_has_there(part: tuple[slice, slice], oversampling: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (90, 120, 4), np.uint8, endpoint=True)
+    window = np.array([10.3, -5.2, 83.1, 67.6], np.float32)
+    whole = cut(picture, window, 40, oversampling)[part]
+    found = cut(picture, window, 40, oversampling, part=part)
+    assert np.abs(found.astype(int) - whole).max() <= 1

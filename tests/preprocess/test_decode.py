@@ -13,7 +13,8 @@ import pytest
 
 from asd_experiments.data import video_file
 from preprocess import decode
-from preprocess.decode import DecodeError, ScratchError, probe
+from preprocess.decode import DecodeError, probe
+from preprocess.scratch import ScratchError
 from tests.preprocess.encode import damage, encode, number_of, numbered
 from tests.preprocess.films import RATE_HZ, film, walk, wall, write_video
 
@@ -82,7 +83,7 @@ def test_pictures_at_hand_are_those_that_decode_again(
     kept = probe(video, fps=fps, least_height=48)
     assert kept.shrink == 2
     at_hand = list(kept.pictures(2, start=1, step=3))
-    monkeypatch.setattr(decode, "_MOST_KEPT_BYTES", 39 * at_hand[0].nbytes)
+    monkeypatch.setattr(decode, "MOST_KEPT_BYTES", 39 * at_hand[0].nbytes)
     again = probe(video, fps=fps, least_height=48)
     assert kept.kept is not None
     assert again.kept is None

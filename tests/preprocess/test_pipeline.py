@@ -24,11 +24,11 @@ from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
 from asd_experiments.errors import InputError
 from preprocess.cohort import preprocess
-from preprocess.decode import ScratchError
 from preprocess.flow import FLOWS, flow_method
 from preprocess.method import WeightsSource, without_weights
 from preprocess.people import PERSON_FINDERS
 from preprocess.pipeline import Preprocessor
+from preprocess.scratch import ScratchError
 from preprocess.segment import SEGMENTERS
 from tests.preprocess.films import SIZE, ellipse, film, walk, wall, write_cohort, write_video
 from tests.preprocess.truth import flow_in_crops, in_crop, read_truth

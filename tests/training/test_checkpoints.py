@@ -42,7 +42,7 @@ def interrupted(validation, folder, *, at: int) -> None:
     "changes",
     [
         {"ema": 0.8, "accumulate": 2},
-        {"balance": "sampler", "loader_workers": 1, "backbone": "c3d"},
+        {"balance": "sampler", "loader_workers": 1, "backbone": "c3d_gap"},
         {"patience": 1, "learning_rate": 0.3},
     ],
 )

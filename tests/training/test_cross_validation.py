@@ -164,14 +164,17 @@ def auroc(config, store) -> float:
             r"after stage 5 slow_50 has 8x1x1 \(appearance\) and r2plus1d_18 1x2x2 \(motion\)",
         ),
         (
-            {"fusion": "lateral", "motion_backbone": "c3d"},
-            r"after stage 1 slow_50 has 8x8x8 \(appearance\) and c3d 8x16x16 \(motion\)",
+            {"fusion": "lateral", "motion_backbone": "c3d_gap"},
+            r"after stage 1 slow_50 has 8x8x8 \(appearance\) and c3d_gap 8x32x32 \(motion\)",
         ),
         (
             {"fusion": "feature_sum", "motion_backbone": "r2plus1d_18"},
             r"slow_50 has 256 \(appearance\) and r2plus1d_18 64 \(motion\)",
         ),
-        ({"fusion": "early_concat", "motion_backbone": "c3d"}, "motion_backbone must be left open"),
+        (
+            {"fusion": "early_concat", "motion_backbone": "c3d_gap"},
+            "motion_backbone must be left open",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(small_store, changes, message):

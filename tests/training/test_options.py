@@ -18,7 +18,7 @@ from asd_experiments.training.module import TwoStreamModule, rate_factor
 
 C3D = TrialConfig(
     store="unused",
-    backbone="c3d",
+    backbone="c3d_gap",
     clip_length=8,
     size=32,
     width=0.125,

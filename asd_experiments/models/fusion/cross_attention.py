@@ -99,8 +99,9 @@ class Look(nn.Module):
             _heads(self.value(others)),
         )
         tokens = tokens + self.output(found.transpose(1, 2).flatten(2))
-        tokens += self.hidden(tokens)
-        return tokens.transpose(1, 2).reshape(maps.shape)
+        tokens = tokens + self.hidden(tokens)
+        mixed: Tensor = tokens.transpose(1, 2).reshape(maps.shape)
+        return mixed
 
 
 def _tokens(

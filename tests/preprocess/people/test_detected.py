@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from asd_experiments.data.store import Presence
-from preprocess.decode import ScratchError, probe
+from preprocess.decode import probe
 from preprocess.method import MethodError
 from preprocess.people.detected import (
     Body,
@@ -19,6 +19,7 @@ from preprocess.people.detected import (
     silhouette_in,
 )
 from preprocess.people.track import PersonNotFoundError, Track
+from preprocess.scratch import ScratchError
 from tests.preprocess.films import write_video
 from tests.preprocess.people.stand_ins import overlaps_in_crops, write_walk
 
