@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from asd_experiments.errors import InputError
 
@@ -30,10 +30,12 @@ def room_for(what: str) -> Iterator[None]:
         ) from error
 
 
+@runtime_checkable
 class TemporaryFile(Protocol):
     """A file that is gone once it is closed."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give it up."""
 
 
 def close(file: TemporaryFile) -> None:
