@@ -2,9 +2,8 @@
 
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -12,8 +11,6 @@ from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import FIRST_ROW, read_labels, unreadable_videos
 from asd_experiments.data.store import StoreWriter
 from asd_experiments.progress import progress_bar
-from asd_experiments.user_file import no_file
-from preprocess.method import MethodError
 from preprocess.pipeline import Preprocessor, load_weights
 from preprocess.worker import Plan, Result, Worker
 from preprocess.workers import in_processes, num_workers
@@ -47,7 +44,7 @@ def preprocess(config: PreprocessConfig) -> Outcome:
         WorkersError: If worker processes cannot be used.
     """
     labels = read_labels(Path(config.labels), Path(config.videos))
-    preprocessor = Preprocessor(config.recipe, _load_weights(config))
+    preprocessor = Preprocessor(config.recipe, load_weights(config))
     writer = StoreWriter(
         config.store, preprocessor.recipe, preprocessor.backends, preprocessor.weights
     )
@@ -59,39 +56,6 @@ def preprocess(config: PreprocessConfig) -> Outcome:
     if not outcome.labels.empty:
         writer.finish(outcome.labels, outcome.failures)
     return outcome
-
-
-_WITHOUT_WEIGHTS: dict[str, dict[str, Any]] = {
-    "people": {"people": "motion", "people_weights": None, "people_config": None},
-    "segment": {"segment": "background", "segment_weights": None},
-    "flow": {"flow": "dis", "flow_weights": None},
-}
-"""By role, a method that needs nothing: put in its place, the others can be asked alone."""
-
-
-def _load_weights(config: PreprocessConfig) -> dict[str, bytes]:
-    """Weights of every method by role; what is missing for any of them is reported together.
-
-    Raises:
-        MethodError: If a method's library or weights cannot be had.
-    """
-    weights: dict[str, bytes] = {}
-    problems = []
-    for role in _WITHOUT_WEIGHTS:
-        others = [changes for name, changes in _WITHOUT_WEIGHTS.items() if name != role]
-        alone = replace(config, **{n: v for changes in others for n, v in changes.items()})
-        try:
-            weights |= load_weights(alone)
-        except MethodError as error:
-            problems.append(str(error))
-            file = getattr(config, f"{role}_weights")
-            if isinstance(error.__cause__, ImportError) and file and not Path(file).exists():
-                problems.append(no_file(Path(file), f"{role}_weights"))
-    if len(problems) == 1:
-        raise MethodError(problems[0])
-    if problems:
-        raise MethodError("\n  ".join([f"{len(problems)} problems with the methods:", *problems]))
-    return weights
 
 
 def _results(
