@@ -69,17 +69,14 @@ def _results(
         preprocessor.recipe,
         preprocessor.weights,
         preprocessor.libraries,
+        preprocessor.device,
     )
-    processes = num_workers(config.workers, len(names), on_gpu=preprocessor.on_gpu)
+    processes = num_workers(config.workers, len(names), device=preprocessor.device)
     if config.ray_address is not None:
         from preprocess.cluster import on_cluster
 
         yield from on_cluster(
-            plan,
-            names,
-            address=config.ray_address,
-            most_at_a_time=config.workers,
-            on_gpu=preprocessor.on_gpu,
+            plan, names, address=config.ray_address, most_at_a_time=config.workers
         )
     elif processes > 1:
         yield from in_processes(plan, names, processes=processes)

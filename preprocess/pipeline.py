@@ -39,6 +39,10 @@ class Preprocessor:
         recipe: Parameters as `PreprocessConfig.recipe` gives them and a store's root carries them.
         weights: Weights of the networks it takes, by role, as `load_weights` gives them.
 
+    Attributes:
+        device: Kind of device that its networks compute on, "cpu" or "cuda"; None where no method
+            would take a GPU.
+
     Raises:
         ValueError: If the recipe lacks a parameter or holds an unknown one or a wrong value.
         MethodError: If a method needs a library or weights and has none, or the other way round.
@@ -52,8 +56,8 @@ class Preprocessor:
         self.weights = dict(weights or {})
         methods = _methods(self._config)
         self._libraries = sorted({name for m in methods.values() for name in m.libraries})
-        self._device = _device() if any(method.on_gpu for method in methods.values()) else None
-        self.on_gpu = self._device == "cuda"
+        on_gpu = any(method.on_gpu for method in methods.values())
+        self.device = device_here() if on_gpu else None
         people, flow = person_finder_method(self._config.people), flow_method(self._config.flow)
         self._find_person = people.build(self.weights.get("people"))
         self._flow = flow.build(self.weights.get("flow"))
@@ -68,7 +72,7 @@ class Preprocessor:
 
         On a GPU networks compute in another precision: one store holds one kind alone.
         """
-        device = {"device": self._device} if self._device is not None else {}
+        device = {"device": self.device} if self.device is not None else {}
         return {"asd_experiments": asd_experiments.__version__, **self.libraries, **device}
 
     @property
@@ -218,7 +222,8 @@ def _methods(config: PreprocessConfig) -> dict[str, Method[object]]:
     return {**methods, "flow": flow_method(config.flow)}
 
 
-def _device() -> str:
+def device_here() -> str:
+    """Kind of device that networks compute on in this process: "cuda" or "cpu"."""
     from preprocess.network import best_device  # PyTorch is for methods that need it
 
     return best_device().type

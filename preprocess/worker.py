@@ -45,6 +45,9 @@ class Plan:
     libraries: Mapping[str, str]
     """Name and version of everything that computes what is stored, see `Preprocessor`."""
 
+    device: str | None
+    """Kind of device that the store is computed on, see `Preprocessor`."""
+
     def worker(self) -> "Worker":
         """Build what this process works with; once, not per video.
 

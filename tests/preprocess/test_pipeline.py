@@ -352,8 +352,13 @@ def test_stored_weights_repeat_the_flow(shared_data: Path, tmp_path: Path) -> No
     assert store.read(key, 0, 10).flow.any()
 
 
+@pytest.mark.parametrize(("there", "now"), [("cpu", "cuda"), ("cuda", "cpu")])
 def test_a_store_does_not_mix_what_a_gpu_and_a_cpu_compute(
-    config: PreprocessConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    there: str,
+    now: str,
+    config: PreprocessConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A GPU computes flow in half precision."""
     torch.save(raft_small(weights=None).state_dict(), tmp_path / "raft.pth")
@@ -361,19 +366,18 @@ def test_a_store_does_not_mix_what_a_gpu_and_a_cpu_compute(
     weights = {"flow": flow_method("raft_small").load_weights(source)}
     recipe = replace(config, flow="raft_small").recipe
 
-    def writer() -> Preprocessor:
+    def write_on(device: str) -> None:
+        monkeypatch.setattr("preprocess.network.best_device", lambda: torch.device(device))
         made = Preprocessor(recipe, weights)
+        assert made.device == made.backends["device"] == device
         StoreWriter(str(tmp_path / "s.zarr"), made.recipe, made.backends, made.weights)
-        return made
 
-    monkeypatch.setattr("preprocess.network.best_device", lambda: torch.device("cpu"))
-    assert not writer().on_gpu
-    monkeypatch.setattr("preprocess.network.best_device", lambda: torch.device("cuda"))
-    assert Preprocessor(recipe, weights).on_gpu
-    with pytest.raises(StoreError, match=r"device is 'cpu' there, 'cuda' now"):
-        writer()
+    write_on(there)
+    write_on(there)
+    with pytest.raises(StoreError, match=rf"device is '{there}' there, '{now}' now"):
+        write_on(now)
     alike = Preprocessor(config.recipe)
-    assert "device" not in alike.backends and not alike.on_gpu
+    assert "device" not in alike.backends and alike.device is None
 
 
 @pytest.mark.parametrize("table", [FLOWS, PERSON_FINDERS, SEGMENTERS])
