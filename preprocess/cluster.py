@@ -240,14 +240,17 @@ def _worker(errand: "ray.ObjectRef[Errand]") -> Worker:
     """Worker of this process, built with its first video; its node may have joined just now."""
     content = ray.get(errand)
     if reason := obstacle(content):
-        node = ray.get_runtime_context().get_node_id()
-        raise ClusterError(f"node {node}: {reason}")
+        raise ClusterError(reason)
     return content.plan.worker()
 
 
 def _work(errand: "list[ray.ObjectRef[Errand]]", video: str) -> Result:
     """Store one video; the errand comes in a list, or Ray would unpack it for every video."""
-    return _worker(errand[0])(video)
+    try:
+        return _worker(errand[0])(video)
+    except InputError as error:
+        node = ray.get_runtime_context().get_node_id()
+        raise ClusterError(f"node {node}: {error}") from error
 
 
 def _version(library: str) -> str | None:

@@ -42,6 +42,7 @@ def preprocess(config: PreprocessConfig) -> Outcome:
         StoreError: If the store exists and was made in another way.
         ClusterError: If the cluster, or a node of it, cannot do the work; before any work.
         WorkersError: If worker processes cannot be used.
+        VideosGoneError: If the videos folder is lost during the work.
     """
     labels = read_labels(Path(config.labels), Path(config.videos))
     preprocessor = Preprocessor(config.recipe, load_weights(config))

@@ -30,6 +30,7 @@ from preprocess.method import WeightsSource, without_weights
 from preprocess.people import PERSON_FINDERS
 from preprocess.pipeline import Preprocessor
 from preprocess.segment import SEGMENTERS
+from preprocess.worker import VideosGoneError
 from tests.preprocess.films import SIZE, ellipse, film, walk, wall, write_cohort, write_video
 from tests.preprocess.truth import flow_in_crops, in_crop, read_truth
 
@@ -290,6 +291,43 @@ def test_a_file_that_vanishes_costs_no_other(
     assert failure["video"] == "a.mp4"
     assert failure["reason"] == "it cannot be read: No such file or directory"
     assert list(outcome.labels["video"]) == ["b.mp4"]
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_mounted", [True, False])
+def test_a_lost_videos_folder_ends_the_run_and_is_no_fault_of_its_videos(
+    is_mounted: bool, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lost share takes its folder along, or leaves an empty one to mount it on."""
+    videos = {n: film(walk(96, 160, 30), wall(96, 160, seed=i)) for i, n in enumerate("ab")}
+    share = tmp_path / "share"
+    share.mkdir()
+    there = write_cohort(share, {f"{n}.mp4": pictures for n, pictures in videos.items()})
+    config = replace(there, store=str(tmp_path / "s.zarr"), workers=workers)
+    preprocess(replace(config, labels=str(only_first(there))))
+
+    def lose(*_: object) -> dict[int, str]:
+        share.rename(tmp_path / "elsewhere")
+        if is_mounted:
+            share.mkdir()
+        return {}
+
+    with monkeypatch.context() as patched:
+        patched.setattr("preprocess.cohort.unreadable_videos", lose)
+        with pytest.raises(VideosGoneError, match=r"folder is gone or empty .*: what is stored"):
+            preprocess(config)
+    if is_mounted:
+        share.rmdir()
+    (tmp_path / "elsewhere").rename(share)
+    outcome = preprocess(config)
+    assert (len(outcome.labels), outcome.num_new, outcome.failures) == (2, 1, [])
+
+
+def only_first(config: PreprocessConfig) -> Path:
+    """A labels file with the first row of a cohort's."""
+    file = Path(config.labels).with_name("first.csv")
+    pd.read_csv(config.labels).head(1).to_csv(file, index=False)
+    return file
 
 
 def test_full_disks_are_not_mistaken_for_bad_videos(
