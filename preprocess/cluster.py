@@ -33,6 +33,7 @@ import preprocess
 from asd_experiments.data.storage import StoreError, open_storage
 from asd_experiments.errors import InputError
 from preprocess.dispatch import dispatch
+from preprocess.pipeline import device_here
 from preprocess.worker import Plan, Result, Worker
 
 _ATTEMPTS = 4  # nodes come and go: more than on one machine
@@ -68,7 +69,7 @@ class Errand:
 
 
 def on_cluster(
-    plan: Plan, videos: Sequence[str], *, address: str, most_at_a_time: int | None, on_gpu: bool
+    plan: Plan, videos: Sequence[str], *, address: str, most_at_a_time: int | None
 ) -> Iterator[Result]:
     """Store videos on the nodes of a Ray cluster; results come as they finish.
 
@@ -79,7 +80,6 @@ def on_cluster(
         videos: Names of the videos.
         address: See `ray.init`.
         most_at_a_time: Most videos that are handed out at a time; None: as the cluster has room.
-        on_gpu: Whether a method computes on a GPU where there is one.
 
     Raises:
         ClusterError: If the cluster cannot be reached, or a node cannot do the work.
@@ -88,9 +88,8 @@ def on_cluster(
     with _connected(address), marked(shared.store) as mark:
         libraries = {**plan.libraries, "numpy": version("numpy"), "zarr": version("zarr")}
         errand = ray.put(Errand(shared, videos, mark, libraries))
-        _probe_nodes(errand)
-        resources = ray.cluster_resources()
-        share = _GPU_SHARE if on_gpu and resources.get("GPU") else 0
+        _probe_nodes(errand, shared.device)
+        share = _GPU_SHARE if shared.device == "cuda" else 0
         # With retries of its own, Ray tries for ever a video that never fits into memory.
         task = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(_work)
 
@@ -98,7 +97,7 @@ def on_cluster(
             future: Future[Result] = task.remote([errand], video).future()
             return future
 
-        room = most_at_a_time or 2 * round(resources["CPU"])
+        room = most_at_a_time or 2 * round(ray.cluster_resources()["CPU"])
         try:
             yield from dispatch(videos, submit, in_flight=room, attempts=_ATTEMPTS, deaths=_DEATHS)
         except RayTaskError as error:
@@ -166,15 +165,25 @@ def _made_at(mark: zarr.Group) -> float:
     return seconds if isinstance(seconds, float) else 0.0
 
 
-def _probe_nodes(errand: "ray.ObjectRef[Errand]") -> None:
+def _probe_nodes(errand: "ray.ObjectRef[Errand]", device: str | None) -> None:
     """Check before any work that every node can do it."""
     nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU", 0) >= 1]
     if not nodes:
         raise ClusterError("no node of the cluster has a CPU to work with; add one")
+    if device == "cuda":  # the others get no video
+        nodes = [node for node in nodes if node["Resources"].get("GPU")]
+    if not nodes:
+        raise ClusterError(
+            "no node of the cluster offers a GPU, but the store is computed on one; add such a "
+            "node, or start preprocess with CUDA_VISIBLE_DEVICES= in its environment and take a "
+            "new store"
+        )
     probes = {}
+    # A process that has looked for a GPU sees all of the node's for good: it must take no video.
+    probe = ray.remote(max_calls=1)(obstacle)
     for node in nodes:
         place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(obstacle).options(num_cpus=0, scheduling_strategy=place)
+        task = probe.options(num_cpus=0, scheduling_strategy=place)
         probes[f"node {node['NodeName']}"] = task.remote(errand)
     found = [f"{name}: {reason}" for name, ref in probes.items() if (reason := _answer(ref))]
     if found:
@@ -198,6 +207,8 @@ def obstacle(errand: Errand) -> str | None:
     for name, wanted in errand.libraries.items():
         if (found := _version(name)) != wanted:
             return f"it has {found or 'no'} {name}, not {wanted}; {_INSTALL}"
+    if reason := _other_device(errand.plan.device):
+        return reason
     if not all((errand.plan.videos / video).exists() for video in errand.videos):
         return "it does not see all videos; put them on a disk that all nodes share"
     try:
@@ -211,19 +222,35 @@ def obstacle(errand: Errand) -> str | None:
     return None
 
 
+def _other_device(wanted: str | None) -> str | None:
+    """Say that networks compute on another kind of device here than the store was begun on."""
+    if wanted is None or device_here() == wanted:
+        return None
+    if wanted == "cpu":
+        return (
+            "it computes on a GPU, but the store on the CPU, like the machine that preprocess was "
+            "started on; start it where there is a GPU and take a new store, or start Ray on the "
+            "node with CUDA_VISIBLE_DEVICES= in its environment"
+        )
+    return "its PyTorch finds no GPU, but the store is computed on one; mend that or take it away"
+
+
 @cache
 def _worker(errand: "ray.ObjectRef[Errand]") -> Worker:
     """Worker of this process, built with its first video; its node may have joined just now."""
     content = ray.get(errand)
     if reason := obstacle(content):
-        node = ray.get_runtime_context().get_node_id()
-        raise ClusterError(f"node {node}: {reason}")
+        raise ClusterError(reason)
     return content.plan.worker()
 
 
 def _work(errand: "list[ray.ObjectRef[Errand]]", video: str) -> Result:
     """Store one video; the errand comes in a list, or Ray would unpack it for every video."""
-    return _worker(errand[0])(video)
+    try:
+        return _worker(errand[0])(video)
+    except InputError as error:
+        node = ray.get_runtime_context().get_node_id()
+        raise ClusterError(f"node {node}: {error}") from error
 
 
 def _version(library: str) -> str | None:

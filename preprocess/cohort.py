@@ -2,9 +2,8 @@
 
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -12,8 +11,6 @@ from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import FIRST_ROW, read_labels, unreadable_videos
 from asd_experiments.data.store import StoreWriter
 from asd_experiments.progress import progress_bar
-from asd_experiments.user_file import no_file
-from preprocess.method import MethodError
 from preprocess.pipeline import Preprocessor, load_weights
 from preprocess.worker import Plan, Result, Worker
 from preprocess.workers import in_processes, num_workers
@@ -45,9 +42,10 @@ def preprocess(config: PreprocessConfig) -> Outcome:
         StoreError: If the store exists and was made in another way.
         ClusterError: If the cluster, or a node of it, cannot do the work; before any work.
         WorkersError: If worker processes cannot be used.
+        VideosGoneError: If the videos folder is lost during the work.
     """
     labels = read_labels(Path(config.labels), Path(config.videos))
-    preprocessor = Preprocessor(config.recipe, _load_weights(config))
+    preprocessor = Preprocessor(config.recipe, load_weights(config))
     writer = StoreWriter(
         config.store, preprocessor.recipe, preprocessor.backends, preprocessor.weights
     )
@@ -61,39 +59,6 @@ def preprocess(config: PreprocessConfig) -> Outcome:
     return outcome
 
 
-_WITHOUT_WEIGHTS: dict[str, dict[str, Any]] = {
-    "people": {"people": "motion", "people_weights": None, "people_config": None},
-    "segment": {"segment": "background", "segment_weights": None},
-    "flow": {"flow": "dis", "flow_weights": None},
-}
-"""By role, a method that needs nothing: put in its place, the others can be asked alone."""
-
-
-def _load_weights(config: PreprocessConfig) -> dict[str, bytes]:
-    """Weights of every method by role; what is missing for any of them is reported together.
-
-    Raises:
-        MethodError: If a method's library or weights cannot be had.
-    """
-    weights: dict[str, bytes] = {}
-    problems = []
-    for role in _WITHOUT_WEIGHTS:
-        others = [changes for name, changes in _WITHOUT_WEIGHTS.items() if name != role]
-        alone = replace(config, **{n: v for changes in others for n, v in changes.items()})
-        try:
-            weights |= load_weights(alone)
-        except MethodError as error:
-            problems.append(str(error))
-            file = getattr(config, f"{role}_weights")
-            if isinstance(error.__cause__, ImportError) and file and not Path(file).exists():
-                problems.append(no_file(Path(file), f"{role}_weights"))
-    if len(problems) == 1:
-        raise MethodError(problems[0])
-    if problems:
-        raise MethodError("\n  ".join([f"{len(problems)} problems with the methods:", *problems]))
-    return weights
-
-
 def _results(
     config: PreprocessConfig, names: Sequence[str], preprocessor: Preprocessor, writer: StoreWriter
 ) -> Generator[Result]:
@@ -105,17 +70,14 @@ def _results(
         preprocessor.recipe,
         preprocessor.weights,
         preprocessor.libraries,
+        preprocessor.device,
     )
-    processes = num_workers(config.workers, len(names), on_gpu=preprocessor.on_gpu)
+    processes = num_workers(config.workers, len(names), device=preprocessor.device)
     if config.ray_address is not None:
         from preprocess.cluster import on_cluster
 
         yield from on_cluster(
-            plan,
-            names,
-            address=config.ray_address,
-            most_at_a_time=config.workers,
-            on_gpu=preprocessor.on_gpu,
+            plan, names, address=config.ray_address, most_at_a_time=config.workers
         )
     elif processes > 1:
         yield from in_processes(plan, names, processes=processes)

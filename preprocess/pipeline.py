@@ -16,10 +16,12 @@ import asd_experiments
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import file_sha256
 from asd_experiments.data.store import PreparedFrame, Presence, StoreWriter, VideoFacts
+from asd_experiments.errors import InputError
+from asd_experiments.user_file import no_file
 from preprocess.crop import cut, oversampling_of, smooth_windows
 from preprocess.decode import Video, VideoError, probe
 from preprocess.flow import flow_method
-from preprocess.method import Method, WeightsSource
+from preprocess.method import Method, MethodError, WeightsSource
 from preprocess.people import person_finder_method
 from preprocess.people.finder import Person
 from preprocess.people.track import Track
@@ -37,6 +39,10 @@ class Preprocessor:
         recipe: Parameters as `PreprocessConfig.recipe` gives them and a store's root carries them.
         weights: Weights of the networks it takes, by role, as `load_weights` gives them.
 
+    Attributes:
+        device: Kind of device that its networks compute on, "cpu" or "cuda"; None where no method
+            would take a GPU.
+
     Raises:
         ValueError: If the recipe lacks a parameter or holds an unknown one or a wrong value.
         MethodError: If a method needs a library or weights and has none, or the other way round.
@@ -50,8 +56,8 @@ class Preprocessor:
         self.weights = dict(weights or {})
         methods = _methods(self._config)
         self._libraries = sorted({name for m in methods.values() for name in m.libraries})
-        self._device = _device() if any(method.on_gpu for method in methods.values()) else None
-        self.on_gpu = self._device == "cuda"
+        on_gpu = any(method.on_gpu for method in methods.values())
+        self.device = device_here() if on_gpu else None
         people, flow = person_finder_method(self._config.people), flow_method(self._config.flow)
         self._find_person = people.build(self.weights.get("people"))
         self._flow = flow.build(self.weights.get("flow"))
@@ -66,7 +72,7 @@ class Preprocessor:
 
         On a GPU networks compute in another precision: one store holds one kind alone.
         """
-        device = {"device": self._device} if self._device is not None else {}
+        device = {"device": self.device} if self.device is not None else {}
         return {"asd_experiments": asd_experiments.__version__, **self.libraries, **device}
 
     @property
@@ -179,32 +185,45 @@ def load_weights(config: PreprocessConfig) -> dict[str, bytes]:
     """Weights of every method that has any, by role.
 
     Raises:
-        MethodError: If a library or weights cannot be had.
+        MethodError: If a library or weights cannot be had; it lists all that is missing.
     """
-    weights = {}
+    weights, problems = {}, []
     for role, method in _methods(config).items():
-        file = getattr(config, f"{role}_weights")
-        source = WeightsSource(
-            Path(file) if file else None, getattr(config, f"{role}_config", None)
-        )
-        content = method.load_weights(source)
+        name = getattr(config, f"{role}_weights")
+        file = Path(name) if name else None
+        try:
+            content = method.load_weights(
+                WeightsSource(file, getattr(config, f"{role}_config", None))
+            )
+        except InputError as error:
+            problems.append(str(error))
+            # Without its library a method did not come to look for the file.
+            if isinstance(error.__cause__, ImportError) and file and not file.exists():
+                problems.append(no_file(file, f"{role}_weights"))
+            continue
         if content is not None:
             weights[role] = content
+    _refuse(problems)
     return weights
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if len(problems) == 1:
+        raise MethodError(problems[0])
+    if problems:
+        raise MethodError("\n  ".join([f"{len(problems)} problems with the methods:", *problems]))
 
 
 def _methods(config: PreprocessConfig) -> dict[str, Method[object]]:
     """Every method that a configuration asks for, by role."""
-    methods: dict[str, Method[object]] = {
-        "people": person_finder_method(config.people),
-        "flow": flow_method(config.flow),
-    }
+    methods: dict[str, Method[object]] = {"people": person_finder_method(config.people)}
     if config.segment is not None:
         methods["segment"] = segmenter_method(config.segment)
-    return methods
+    return {**methods, "flow": flow_method(config.flow)}
 
 
-def _device() -> str:
+def device_here() -> str:
+    """Kind of device that networks compute on in this process: "cuda" or "cpu"."""
     from preprocess.network import best_device  # PyTorch is for methods that need it
 
     return best_device().type

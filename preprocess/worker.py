@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 from asd_experiments.data.manifest import file_sha256
 from asd_experiments.data.store import StoreWriter, video_key
+from asd_experiments.errors import InputError
 from preprocess.pipeline import Preprocessor
+
+
+class VideosGoneError(InputError):
+    """The videos folder is lost during the work; no video is to blame."""
 
 
 class Result(NamedTuple):
@@ -45,6 +50,9 @@ class Plan:
     libraries: Mapping[str, str]
     """Name and version of everything that computes what is stored, see `Preprocessor`."""
 
+    device: str | None
+    """Kind of device that the store is computed on, see `Preprocessor`."""
+
     def worker(self) -> "Worker":
         """Build what this process works with; once, not per video.
 
@@ -68,7 +76,20 @@ class Worker:
         self._writer = writer
 
     def __call__(self, video: str) -> Result:
-        """Look for a video in the store, and store it if it is not there."""
+        """Look for a video in the store, and store it if it is not there.
+
+        Raises:
+            VideosGoneError: If it cannot be stored because the whole folder is gone.
+        """
+        result = self._result(video)
+        if result.reason and _is_gone(self._videos):
+            raise VideosGoneError(
+                "the videos folder is gone or empty (a lost network share?); "
+                "bring it back and run the same command: what is stored stays"
+            )
+        return result
+
+    def _result(self, video: str) -> Result:
         path = self._videos / video
         try:
             sha256 = file_sha256(path)
@@ -80,3 +101,11 @@ class Worker:
         if reason := self._preprocessor.failure(path, self._writer, source_sha256=sha256):
             return Result(video, reason=reason)
         return Result(video, key, is_new=True)
+
+
+def _is_gone(folder: Path) -> bool:
+    """Whether nothing can be found in a folder; a mount point is empty without its share."""
+    try:
+        return next(folder.iterdir(), None) is None
+    except OSError:
+        return True

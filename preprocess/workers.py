@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -56,19 +55,17 @@ def in_processes(plan: Plan, videos: Sequence[str], *, processes: int) -> Iterat
         pool.join()
 
 
-def num_workers(wanted: int | None, num_videos: int, *, on_gpu: bool) -> int:
+def num_workers(wanted: int | None, num_videos: int, *, device: str | None) -> int:
     """Processes to work with: never more than videos.
 
     Args:
         wanted: As many as a user asks for. None: one per core that this process may use; one
             altogether if a GPU does the work.
         num_videos: Videos to work on.
-        on_gpu: Whether a method computes on a GPU where there is one.
+        device: Kind of device that the work is done on, see `Preprocessor`.
     """
     if wanted is None:
-        torch = sys.modules.get("torch")  # imported by every method that can use a GPU
-        alone = on_gpu and torch is not None and torch.cuda.is_available()
-        wanted = 1 if alone else _num_cores()
+        wanted = 1 if device == "cuda" else _num_cores()
     return min(wanted, num_videos)
 
 

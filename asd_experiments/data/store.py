@@ -241,7 +241,9 @@ class StoreWriter:
     Args:
         url: Folder, fsspec URL or Zarr store object.
         recipe: Every preprocessing parameter that changes what is stored.
-        backends: Name and version of every library that computes what is stored.
+        backends: Name and version of every library that computes what is stored, and the kind of
+            device, "cpu" or "cuda", where a network does. Both round differently, so a store is
+            computed on one kind: go on with it on that kind, or make a new one.
         weights: Weights of the networks that compute what is stored, by role.
 
     Raises:

@@ -29,6 +29,7 @@ def open_video(path: str) -> InputContainer:
 
     Raises:
         OSError: If it is no video or cannot be read; `strerror` says why.
+        av.error.FFmpegError: If FFmpeg fails otherwise; many of its errors are no OSError.
     """
     limit = {"max_pixels": str(LARGEST_SIDE_PX**2)}
     try:

@@ -222,7 +222,8 @@ def _what_next(outcome: Outcome) -> str:
         f"{len(rows)} of {len(rows) + len(outcome.labels)} videos could not be stored "
         f"(row{'s' if len(rows) > 1 else ''} {named}); the report says why.\n"
         f"The store is complete without {'them' if len(rows) > 1 else 'it'} and can be trained on. "
-        "To try again, mend the files and run the same command:\n"
+        "To try again, mend the files, or make room where memory was short, and run the same "
+        "command:\n"
         "what is stored is not done again. To do without, take the rows out of the labels file "
         "and run it again; the exit status is 0 then."
     )

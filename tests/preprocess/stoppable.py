@@ -9,6 +9,6 @@ from preprocess.workers import in_processes
 
 if __name__ == "__main__":
     videos, store, recipe = json.loads(Path(sys.argv[1]).read_text())
-    plan = Plan(Path(videos), store, recipe, {}, {})
+    plan = Plan(Path(videos), store, recipe, {}, {}, None)
     for result in in_processes(plan, [f"walk{n}.mp4" for n in range(4)], processes=2):
         print(result.video, flush=True)

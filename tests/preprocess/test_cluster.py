@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
+import torch
 import zarr
 from ray.cluster_utils import Cluster
 
@@ -51,11 +53,11 @@ def plan_of(config: PreprocessConfig) -> Plan:
     """A plan as `preprocess` makes it, its store made."""
     preprocessor = Preprocessor(config.recipe)
     StoreWriter(config.store, preprocessor.recipe, preprocessor.backends)
-    return Plan(Path(config.videos), config.store, config.recipe, {}, preprocessor.libraries)
+    return Plan(Path(config.videos), config.store, config.recipe, {}, preprocessor.libraries, None)
 
 
 def spread(plan: Plan, cluster: Cluster) -> dict[str, Result]:
-    results = on_cluster(plan, NAMES, address=cluster.address, most_at_a_time=None, on_gpu=False)
+    results = on_cluster(plan, NAMES, address=cluster.address, most_at_a_time=None)
     return {result.video: result for result in results}
 
 
@@ -82,6 +84,23 @@ def test_a_node_with_another_library_is_refused(errand: Errand) -> None:
     assert reason and f"it has {zarr.__version__} zarr, not 1.0; install there" in reason
     reason = obstacle(replace(errand, libraries={"no-such-library": "1.0"}))
     assert reason and "it has no no-such-library, not 1.0; install there" in reason
+
+
+@pytest.mark.parametrize(
+    ("store", "node", "said"),
+    [
+        ("cpu", "cuda", "it computes on a GPU, but the store on the CPU, like .* take a new store"),
+        ("cuda", "cpu", "its PyTorch finds no GPU, but the store is computed on one; mend that"),
+    ],
+)
+def test_a_node_with_another_device_than_the_store_is_refused(
+    store: str, node: str, said: str, errand: Errand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preprocess.network.best_device", lambda: torch.device(node))
+    reason = obstacle(replace(errand, plan=replace(errand.plan, device=store)))
+    assert reason and re.match(said, reason)
+    assert obstacle(replace(errand, plan=replace(errand.plan, device=node))) is None
+    assert obstacle(errand) is None  # no method computes on a GPU
 
 
 def test_a_node_without_the_videos_is_refused(errand: Errand) -> None:
@@ -135,6 +154,22 @@ def test_a_store_that_nodes_cannot_reach_is_refused(
     here = replace(config, ray_address=cluster.address, store="memory://here.zarr")
     with pytest.raises(ClusterError, match=r"node .*: it cannot open the store"):
         preprocess(here)
+
+
+@pytest.mark.slow
+def test_what_a_gpu_began_needs_nodes_with_one(cluster: Cluster, config: PreprocessConfig) -> None:
+    """The second node claims a GPU that its PyTorch does not find; the first gets no video."""
+    plan = replace(plan_of(config), device="cuda")
+    with pytest.raises(ClusterError, match="no node of the cluster offers a GPU, but the store"):
+        spread(plan, cluster)
+    claims = cluster.add_node(num_cpus=1, num_gpus=1, env_vars={"CUDA_VISIBLE_DEVICES": ""})
+    cluster.wait_for_nodes()
+    try:
+        with pytest.raises(ClusterError, match=r"node .*: its PyTorch finds no GPU") as caught:
+            spread(plan, cluster)
+    finally:
+        cluster.remove_node(claims)
+    assert len(str(caught.value).splitlines()) == 2
 
 
 @pytest.mark.slow

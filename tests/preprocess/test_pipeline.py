@@ -30,6 +30,7 @@ from preprocess.people import PERSON_FINDERS
 from preprocess.pipeline import Preprocessor
 from preprocess.scratch import ScratchError
 from preprocess.segment import SEGMENTERS
+from preprocess.worker import VideosGoneError
 from tests.preprocess.films import SIZE, ellipse, film, walk, wall, write_cohort, write_video
 from tests.preprocess.truth import flow_in_crops, in_crop, read_truth
 
@@ -292,6 +293,43 @@ def test_a_file_that_vanishes_costs_no_other(
     assert list(outcome.labels["video"]) == ["b.mp4"]
 
 
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_mounted", [True, False])
+def test_a_lost_videos_folder_ends_the_run_and_is_no_fault_of_its_videos(
+    is_mounted: bool, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lost share takes its folder along, or leaves an empty one to mount it on."""
+    videos = {n: film(walk(96, 160, 30), wall(96, 160, seed=i)) for i, n in enumerate("ab")}
+    share = tmp_path / "share"
+    share.mkdir()
+    there = write_cohort(share, {f"{n}.mp4": pictures for n, pictures in videos.items()})
+    config = replace(there, store=str(tmp_path / "s.zarr"), workers=workers)
+    preprocess(replace(config, labels=str(only_first(there))))
+
+    def lose(*_: object) -> dict[int, str]:
+        share.rename(tmp_path / "elsewhere")
+        if is_mounted:
+            share.mkdir()
+        return {}
+
+    with monkeypatch.context() as patched:
+        patched.setattr("preprocess.cohort.unreadable_videos", lose)
+        with pytest.raises(VideosGoneError, match=r"folder is gone or empty .*: what is stored"):
+            preprocess(config)
+    if is_mounted:
+        share.rmdir()
+    (tmp_path / "elsewhere").rename(share)
+    outcome = preprocess(config)
+    assert (len(outcome.labels), outcome.num_new, outcome.failures) == (2, 1, [])
+
+
+def only_first(config: PreprocessConfig) -> Path:
+    """A labels file with the first row of a cohort's."""
+    file = Path(config.labels).with_name("first.csv")
+    pd.read_csv(config.labels).head(1).to_csv(file, index=False)
+    return file
+
+
 def test_full_disks_are_not_mistaken_for_bad_videos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,8 +390,13 @@ def test_stored_weights_repeat_the_flow(shared_data: Path, tmp_path: Path) -> No
     assert store.read(key, 0, 10).flow.any()
 
 
+@pytest.mark.parametrize(("there", "now"), [("cpu", "cuda"), ("cuda", "cpu")])
 def test_a_store_does_not_mix_what_a_gpu_and_a_cpu_compute(
-    config: PreprocessConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    there: str,
+    now: str,
+    config: PreprocessConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A GPU computes flow in half precision."""
     torch.save(raft_small(weights=None).state_dict(), tmp_path / "raft.pth")
@@ -361,19 +404,18 @@ def test_a_store_does_not_mix_what_a_gpu_and_a_cpu_compute(
     weights = {"flow": flow_method("raft_small").load_weights(source)}
     recipe = replace(config, flow="raft_small").recipe
 
-    def writer() -> Preprocessor:
+    def write_on(device: str) -> None:
+        monkeypatch.setattr("preprocess.network.best_device", lambda: torch.device(device))
         made = Preprocessor(recipe, weights)
+        assert made.device == made.backends["device"] == device
         StoreWriter(str(tmp_path / "s.zarr"), made.recipe, made.backends, made.weights)
-        return made
 
-    monkeypatch.setattr("preprocess.network.best_device", lambda: torch.device("cpu"))
-    assert not writer().on_gpu
-    monkeypatch.setattr("preprocess.network.best_device", lambda: torch.device("cuda"))
-    assert Preprocessor(recipe, weights).on_gpu
-    with pytest.raises(StoreError, match=r"device is 'cpu' there, 'cuda' now"):
-        writer()
+    write_on(there)
+    write_on(there)
+    with pytest.raises(StoreError, match=rf"device is '{there}' there, '{now}' now"):
+        write_on(now)
     alike = Preprocessor(config.recipe)
-    assert "device" not in alike.backends and not alike.on_gpu
+    assert "device" not in alike.backends and alike.device is None
 
 
 @pytest.mark.parametrize("table", [FLOWS, PERSON_FINDERS, SEGMENTERS])

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.store import ClipStore, StoreWriter
@@ -36,7 +35,7 @@ def plan_of(config: PreprocessConfig) -> Plan:
     """A plan as `preprocess` makes it, its store made."""
     preprocessor = Preprocessor(config.recipe)
     StoreWriter(config.store, preprocessor.recipe, preprocessor.backends)
-    return Plan(Path(config.videos), config.store, config.recipe, {}, preprocessor.libraries)
+    return Plan(Path(config.videos), config.store, config.recipe, {}, preprocessor.libraries, None)
 
 
 def no_children() -> bool:
@@ -114,7 +113,7 @@ class Deadly:
 
 
 def test_workers_that_die_before_they_begin_are_an_error(tmp_path: Path) -> None:
-    plan = Plan(tmp_path, "none", {"size": Deadly()}, {}, {})
+    plan = Plan(tmp_path, "none", {"size": Deadly()}, {}, {}, None)
     with pytest.raises(WorkersError, match="worker processes die before they begin"):
         list(in_processes(plan, ["a.mp4", "b.mp4"], processes=2))
     assert no_children()
@@ -157,13 +156,11 @@ def ended(group: int) -> bool:
 
 def test_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
-    assert num_workers(None, 100, on_gpu=False) == 6
-    assert num_workers(None, 4, on_gpu=True) == 4
-    assert num_workers(3, 100, on_gpu=True) == 3
-    assert num_workers(3, 2, on_gpu=False) == 2
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert num_workers(None, 100, on_gpu=True) == 1
-    assert num_workers(None, 100, on_gpu=False) == 6
+    assert num_workers(None, 100, device=None) == 6
+    assert num_workers(None, 4, device="cpu") == 4
+    assert num_workers(3, 2, device=None) == 2
+    assert num_workers(None, 100, device="cuda") == 1
+    assert num_workers(3, 100, device="cuda") == 3
 
 
 def test_number_of_workers_where_the_system_does_not_say_which_cores_may_be_used(
@@ -171,6 +168,6 @@ def test_number_of_workers_where_the_system_does_not_say_which_cores_may_be_used
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    assert num_workers(None, 100, on_gpu=False) == 3
+    assert num_workers(None, 100, device=None) == 3
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert num_workers(None, 100, on_gpu=False) == 1
+    assert num_workers(None, 100, device=None) == 1

@@ -95,7 +95,8 @@ def test_the_last_words_say_what_to_do_about_a_failed_video(printed, done):
     assert printed[-1] == (
         "preprocess: 1 of 3 videos could not be stored (row 2); the report says why.\n"
         "The store is complete without it and can be trained on. "
-        "To try again, mend the files and run the same command:\n"
+        "To try again, mend the files, or make room where memory was short, and run the same "
+        "command:\n"
         "what is stored is not done again. To do without, take the rows out of the labels file "
         "and run it again; the exit status is 0 then."
     )
