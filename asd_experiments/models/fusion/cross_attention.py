@@ -99,8 +99,8 @@ class Look(nn.Module):
             _heads(self.value(others)),
         )
         tokens = tokens + self.output(found.transpose(1, 2).flatten(2))
-        tokens += self.hidden(tokens)
-        return tokens.transpose(1, 2).reshape(maps.shape)
+        mixed: Tensor = tokens + self.hidden(tokens)
+        return mixed.transpose(1, 2).reshape(maps.shape)
 
 
 def _tokens(
