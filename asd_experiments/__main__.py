@@ -1,6 +1,6 @@
 """Command line: one command per MLproject entry point, its options read from its configuration.
 
-`python -m asd_experiments train --store store.zarr --backbone slow`
+`python -m asd_experiments train --store store.zarr --backbone slow_50`
 """
 
 import argparse

@@ -18,6 +18,7 @@ from asd_experiments.models.backbones.published import Published
 from asd_experiments.models.hub import fetch
 from asd_experiments.models.stem import adapt_stem, can_adapt
 from asd_experiments.models.two_stream import TwoStream
+from asd_experiments.normalisation import KINETICS
 from asd_experiments.user_file import read_file
 from asd_experiments.weights import parse_state
 
@@ -152,8 +153,9 @@ def _fit(file: WeightsFile, backbone: Backbone, key: str) -> FittedWeights:
         if f"{start}{name}".removesuffix(".weight") in backbone.stem_convolutions
         and can_adapt(taken[name].shape, wanted[name].shape)
     ]
+    scale = sum(KINETICS.std) / sum(published.normalisation.std)
     for name in reshaped:
-        taken[name] = adapt_stem(taken[name], wanted[name].shape[1])
+        taken[name] = adapt_stem(taken[name], wanted[name].shape[1], flow_scale=scale)
     _check_shapes(taken, wanted)
     _check_shares(taken, wanted, body)
     return FittedWeights(

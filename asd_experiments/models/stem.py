@@ -16,7 +16,7 @@ def can_adapt(published: torch.Size, wanted: torch.Size) -> bool:
     )
 
 
-def adapt_stem(weight: Tensor, channels: int) -> Tensor:
+def adapt_stem(weight: Tensor, channels: int, *, flow_scale: float = 1.0) -> Tensor:
     """Weights of a first convolution for optical flow, from those for RGB.
 
     Flow alone: both channels get the mean over the colours (cross-modality pre-training), times
@@ -29,12 +29,13 @@ def adapt_stem(weight: Tensor, channels: int) -> Tensor:
     Args:
         weight: Output channels, three colours, then the kernel's sides.
         channels: 2 for flow, 5 for RGB followed by flow.
+        flow_scale: Factor by which RGB was larger, when the weights were made, than flow is here.
 
     References:
         Wang et al. 2016, section 3.2 (the mean, replicated), https://arxiv.org/abs/1608.00859.
         timm, `timm.models._manipulate.adapt_input_conv` (the factor 3 / channels).
     """
-    mean = weight.mean(dim=1, keepdim=True)
+    mean = flow_scale * weight.mean(dim=1, keepdim=True)
     if channels == FLOW:
         return (mean * (RGB / FLOW)).repeat_interleave(FLOW, dim=1)
     return torch.cat([weight, mean.repeat_interleave(FLOW, dim=1)], dim=1)

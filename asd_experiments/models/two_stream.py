@@ -145,10 +145,10 @@ def build_two_stream(
             or too small for a network, or the fusion cannot join such networks.
     """
     inputs = find_fusion(fusion).inputs
-    if motion_backbone not in (None, backbone) and ("appearance", "motion") in inputs.values():
+    if motion_backbone not in (None, backbone) and ("motion",) not in inputs.values():
         raise ValueError(
-            f"{fusion} shows both streams to one network, so motion_backbone must be left open or "
-            f"be {backbone}, got {motion_backbone!r}"
+            f"{fusion} has no network for the motion stream alone, so motion_backbone must be left "
+            f"open or be {backbone}, got {motion_backbone!r}"
         )
     backbones, shapes = {}, {}
     for key, streams in inputs.items():

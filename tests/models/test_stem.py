@@ -17,6 +17,14 @@ def test_colours_are_kept_and_flow_channels_count_as_much_as_one():
     assert both[:, 3:].flatten(1).tolist() == [[3.0, 3.0], [-1.0, -1.0]]
 
 
+def test_flow_counts_more_where_colours_were_larger():
+    assert adapt_stem(RGB, 2, flow_scale=2.0).flatten(1).tolist() == [[9.0, 9.0], [-3.0, -3.0]]
+    assert adapt_stem(RGB, 5, flow_scale=2.0)[:, 3:].flatten(1).tolist() == [
+        [6.0, 6.0],
+        [-2.0, -2.0],
+    ]
+
+
 def test_an_input_alike_in_all_channels_has_the_published_answer():
     weight = torch.randn(8, 3, 3, 7, 7)
     grey = torch.randn(1, 1, 4, 16, 16)

@@ -43,13 +43,19 @@ def random_clips(number, *, clip_length=8, size=32):
 SMALL = [name for name in BACKBONES if name != "c3d"]
 backbones = pytest.mark.parametrize("backbone", SMALL)
 fusions = pytest.mark.parametrize("fusion", list(FUSIONS))
-FAST = {"late_average", "squeeze_excite"}
+MIXING = ("early_concat", "conv_fusion", "squeeze_excite", "lateral", "cross_attention")
 pairs = pytest.mark.parametrize(
     ("backbone", "fusion"),
     [
-        pytest.param(backbone, fusion, marks=[] if fusion in FAST else pytest.mark.slow)
-        for backbone in BACKBONES
-        for fusion in FUSIONS
+        *(("slow_50", fusion) for fusion in FUSIONS),
+        *((backbone, "late_average") for backbone in SMALL if backbone != "slow_50"),
+        # The others see nothing of a backbone but its features.
+        *(
+            pytest.param(backbone, fusion, marks=pytest.mark.slow)
+            for backbone in SMALL
+            for fusion in MIXING
+            if backbone != "slow_50"
+        ),
     ],
 )
 
@@ -155,8 +161,8 @@ def test_wrong_parts_are_named(wrong, message):
 def test_a_motion_backbone_that_no_network_could_be_is_refused():
     with pytest.raises(
         ValueError,
-        match="early_concat shows both streams to one network, so motion_backbone must be left "
-        "open or be slow_50, got 'c3d'",
+        match="early_concat has no network for the motion stream alone, so motion_backbone must "
+        "be left open or be slow_50, got 'c3d'",
     ):
         build(fusion="early_concat", motion_backbone="c3d")
     with torch.device("meta"):

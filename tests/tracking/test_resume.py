@@ -22,7 +22,7 @@ def runs(name: str) -> list:
 
 @pytest.fixture(scope="module")
 def settings(project_folder, small_store):
-    return {"store": small_store.url, "epochs": 2, "backbone": "c3d"}
+    return {"store": small_store.url, "epochs": 2, "backbone": "c3d_gap"}
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ class ConvFusion(Fusion):
     VGG: in a network that ends in an average, the streams would otherwise only be added. The
     convolution starts as the sum of equally numbered channels, so that what a network has learned
     before is kept, plus He's random start: of a bare sum of maps that are never negative the ReLU
-    takes nothing, and such a network did not find an exclusive or that this one finds. A 3x3x3
+    takes nothing, and such a network missed an exclusive or that this one finds. A 3x3x3
     kernel, the paper's for its spatiotemporal network, would hold 226 million weights in a
     ResNet-50.
 

@@ -15,20 +15,20 @@ from asd_experiments.models.fusion.fusion import (
     Scores,
     linear_classifier,
 )
-from asd_experiments.models.fusion.late_fusion import average_probabilities
 
 REDUCTION = 4
 """The joint vector has the channels of both streams divided by this."""
 
 
 class SqueezeExcite(Fusion):
-    """Multimodal transfer modules after the last three stages, then averaged probabilities.
+    """Multimodal transfer modules after the last three stages, then the sum of both logits.
 
     A module averages the maps of each stream over time and space, makes one joint vector of both,
     and multiplies every channel of each stream by twice a sigmoid of it. The sigmoid's layer starts
-    at zero, a factor of 1: training starts as `late_average`. Nothing but channel averages crosses,
-    so the networks may differ in every size. Neither stream has scores of its own: what it says is
-    the answer when the other is blank.
+    near zero, a factor near 1: training starts as `late_joint`. From exactly zero, or with averaged
+    probabilities, it missed an exclusive or with half of the seeds. Nothing but channel averages
+    crosses, so the networks may differ in every size. Neither stream has scores of its own: what it
+    says is the answer when the other is blank.
 
     Shapes: maps `[clip, a, ...]` and `[clip, m, ...]`, averages `[clip, a + m]`, joint
     `[clip, (a + m) / REDUCTION]`, factors `[clip, a]` and `[clip, m]`.
@@ -56,10 +56,8 @@ class SqueezeExcite(Fusion):
         return {"appearance": appearance, "motion": motion}
 
     def forward(self, features: Mapping[str, Float[Tensor, "clip _"]]) -> Scores:
-        """Average the probabilities of both networks, each of which has seen the other."""
-        appearance = self.appearance(features["appearance"])
-        motion = self.motion(features["motion"])
-        fused = average_probabilities(appearance, motion)
+        """Add the logits of both networks, each of which has seen the other."""
+        fused = self.appearance(features["appearance"]) + self.motion(features["motion"])
         return Scores(fused, appearance=None, motion=None)
 
 
@@ -75,8 +73,8 @@ class Transfer(nn.Module):
         super().__init__()
         num_joint = max(1, (appearance + motion) // REDUCTION)
         self.squeeze = nn.Linear(appearance + motion, num_joint)
-        self.excite_appearance = _start_at_one(nn.Linear(num_joint, appearance))
-        self.excite_motion = _start_at_one(nn.Linear(num_joint, motion))
+        self.excite_appearance = linear_classifier(num_joint, appearance)
+        self.excite_motion = linear_classifier(num_joint, motion)
 
     def forward(
         self,
@@ -97,9 +95,3 @@ class Transfer(nn.Module):
 
 def _factor(excitation: Float[Tensor, "clip channel"]) -> Float[Tensor, "clip channel 1 1 1"]:
     return 2 * torch.sigmoid(excitation)[:, :, None, None, None]
-
-
-def _start_at_one(layer: nn.Linear) -> nn.Linear:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -25,7 +25,7 @@ WITH_OWN_SCORES = {
     "late_joint": {"appearance", "motion"},
     "conv_fusion": {"motion"},
 }
-STARTS_APART = ["squeeze_excite", "lateral", "cross_attention"]
+STARTS_APART = ["lateral", "cross_attention"]
 
 
 @pytest.fixture(params=list(FUSIONS))

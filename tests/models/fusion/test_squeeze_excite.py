@@ -21,13 +21,19 @@ def test_one_channel_of_each_by_hand():
     torch.testing.assert_close(scaled_motion.flatten(), torch.full((3,), 1 / (1 + math.sqrt(3))))
 
 
-def test_the_answer_is_the_average_of_both_networks_by_hand():
+def test_factors_start_near_one():
+    torch.manual_seed(0)
+    maps = torch.ones(2, 8, 2, 2, 2), torch.ones(2, 8, 1, 1, 1)
+    for before, after in zip(maps, Transfer(8, 8)(*maps), strict=True):
+        assert (before - after).abs().max() < 0.05
+
+
+def test_the_answer_is_the_sum_of_both_networks_by_hand():
     fusion = SqueezeExcite(networks=shapes(appearance=1, motion=1), num_classes=2)
-    set_weights(fusion.appearance, [[1.0], [0.0]])
-    set_weights(fusion.motion, [[0.0], [2.0]])
-    feature = torch.tensor([[math.log(3)]])
-    scores = fusion({"appearance": feature, "motion": feature})
-    torch.testing.assert_close(scores.fused.exp(), torch.tensor([[0.425, 0.575]]))
+    set_weights(fusion.appearance, [[1.0], [0.0]], [0.5, 0.0])
+    set_weights(fusion.motion, [[3.0], [2.0]])
+    scores = fusion({"appearance": torch.tensor([[10.0]]), "motion": torch.tensor([[100.0]])})
+    torch.testing.assert_close(scores.fused, torch.tensor([[310.5, 200.0]]))
 
 
 def test_networks_may_differ_in_every_size():
