@@ -242,7 +242,8 @@ class TrainConfig:
     """Frames from the start of a clip to the next one's. Not given: clip_length (no overlap)."""
 
     size: Annotated[Side | None, Unset] = None
-    """Side of the network's input, pixels. Not given: 112, the size of the published networks."""
+    """Side of the network's input, pixels. Not given: 112, for which C3D and the
+    torchvision ResNets were made; others were made for more (docs/models.md)."""
 
     width: Annotated[Width | None, Unset] = None
     """Multiplier of every layer's channels. Not given: 1, the published network."""
@@ -290,7 +291,7 @@ class TrainConfig:
 
     gradient_checkpointing: bool = False
     """Keep only the maps between the stages of the backbones, and compute the others again for
-    the gradient: less memory, about a third more time, the same result."""
+    the gradient: less memory, more time, the same result."""
 
     learning_rate: Annotated[PositiveFloat | None, Unset] = None
     """Peak learning rate of AdamW. Not given: 0.0003."""

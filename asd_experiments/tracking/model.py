@@ -240,7 +240,9 @@ class TwoStreamVideoModel:
             normalisation=Normalisation(**self.card.normalisation),
         )
         network = self._network(fold)
-        return predict_clips(network, dataset, self.card.classes, batch_size=batch_size)
+        return predict_clips(
+            network, dataset, self.card.classes, batch_size=batch_size, by_stream=False
+        )
 
     def _network(self, fold: int) -> TwoStream:
         if fold not in self._networks:

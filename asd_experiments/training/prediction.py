@@ -20,6 +20,7 @@ def predict_clips(
     batch_size: int,
     device: torch.device | str = "cpu",
     loader_workers: int = 0,
+    by_stream: bool = True,
 ) -> pd.DataFrame:
     """Classify every clip of a data set, in 32-bit arithmetic and without augmentation.
 
@@ -30,6 +31,8 @@ def predict_clips(
         batch_size: Clips at a time.
         device: Where to compute.
         loader_workers: Processes that read clips.
+        by_stream: Whether to say what each stream says by itself, which some fusions take two more
+            passes for.
 
     Returns:
         One row per clip: `probability_<class>`, and `appearance_<class>` and `motion_<class>`
@@ -46,7 +49,7 @@ def predict_clips(
     with torch.inference_mode():
         for batch in loader:
             clips = batch["appearance"].to(device), batch["motion"].to(device)
-            scores = network.scores_by_stream(*clips)
+            scores = network.scores_by_stream(*clips) if by_stream else network(*clips)
             columns = _stream_columns(scores.appearance, "appearance", classes)
             columns |= _stream_columns(scores.motion, "motion", classes)
             fused = dict(zip(probability_columns(classes), _softmax(scores.fused).T, strict=True))

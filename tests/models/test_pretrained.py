@@ -350,3 +350,13 @@ def test_normalisation_is_the_librarys(backbone):
     resnets = {"r2plus1d_18": video, "r3d_18": video, "mc3_18": video}
     expected = {**resnets, "resnet2d_50": image, "cnn_lstm": image}.get(backbone, pytorchvideo)
     assert (published.normalisation.mean, published.normalisation.std) == expected
+
+
+def test_the_guide_names_the_weights_of_every_network():
+    guide = (Path(__file__).parents[2] / "docs/pretraining.md").read_text()
+    rows = [line for line in guide.splitlines() if line.startswith("| `")]
+    for backbone, kind in BACKBONES.items():
+        (row,) = [row for row in rows if f"`{backbone}`" in row.split("|")[1]]
+        name = getattr(kind.published, "name", "in no hub")
+        assert name in row, backbone
+        assert kind.published.dataset in row or kind.published.url is None, backbone
