@@ -141,6 +141,8 @@ def test_each_stream_alone_can_be_learned(name):
             optimiser.zero_grad()
             loss_of(model, clips, labels).backward()
             optimiser.step()
+            if cross_entropy(model(**clips).fused, labels) < 0.5:
+                break
         assert cross_entropy(model(**clips).fused, labels) < 0.5
 
 
