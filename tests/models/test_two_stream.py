@@ -43,6 +43,7 @@ def random_clips(number, *, clip_length=8, size=32):
 SMALL = [name for name in BACKBONES if name != "c3d"]
 backbones = pytest.mark.parametrize("backbone", SMALL)
 fusions = pytest.mark.parametrize("fusion", list(FUSIONS))
+UNLIKE = ("c3d_gap", "r2plus1d_18", "slowfast_50", "x3d_s", "mvit_v2_s", "resnet2d_50")
 MIXING = ("early_concat", "conv_fusion", "squeeze_excite", "lateral", "cross_attention")
 pairs = pytest.mark.parametrize(
     ("backbone", "fusion"),
@@ -52,9 +53,8 @@ pairs = pytest.mark.parametrize(
         # The others see nothing of a backbone but its features.
         *(
             pytest.param(backbone, fusion, marks=pytest.mark.slow)
-            for backbone in SMALL
+            for backbone in UNLIKE
             for fusion in MIXING
-            if backbone != "slow_50"
         ),
     ],
 )
@@ -183,8 +183,11 @@ def test_backbones_must_be_those_of_the_fusion():
 
 @pytest.mark.parametrize(
     ("backbone", "fusion"),
-    [pytest.param(name, "late_average", marks=pytest.mark.slow) for name in SMALL]
-    + [pytest.param("slow_50", name, marks=pytest.mark.slow) for name in FUSIONS],
+    [
+        *(pytest.param(name, "late_average", marks=pytest.mark.slow) for name in UNLIKE),
+        *(pytest.param("slow_50", name, marks=pytest.mark.slow) for name in MIXING),
+        pytest.param("slow_50", "late_separate", marks=pytest.mark.slow),
+    ],
 )
 def test_four_clips_are_learned_by_heart(backbone, fusion):
     model, clips, labels = build(backbone, fusion), random_clips(4), torch.tensor([0, 1, 1, 0])
