@@ -7,13 +7,16 @@ SETUP := .venv/.installed
 export OMP_WAIT_POLICY ?= passive
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+ALL_TESTS = export OMP_NUM_THREADS=1; pytest tests/models & models=$$!; \
+	pytest tests --ignore=tests/models; others=$$?; wait $$models && exit $$others
+
 .PHONY: train test test-fast check ui lock clean
 
 train: $(SETUP) ## Cross-validate a two-stream model; ARGS="-P store=... -P backbone=..." are passed on
 	mlflow run . -e train --env-manager local --experiment-name asd_experiments $(ARGS)
 
-test: check ## All checks and all tests
-	pytest $(ARGS)
+test: check ## All checks and all tests, the networks' beside the others; with ARGS, pytest with these
+	$(if $(ARGS),pytest $(ARGS),$(ALL_TESTS))
 
 test-fast: $(SETUP) ## The tests that take seconds
 	pytest -m "not slow" $(ARGS)
