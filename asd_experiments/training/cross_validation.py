@@ -10,11 +10,11 @@ from asd_experiments.data.clips import list_clips
 from asd_experiments.data.splits import assign_folds
 from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
+from asd_experiments.models.pretrained import FittedWeights, fit_pretrained
 from asd_experiments.models.two_stream import build_two_stream
 from asd_experiments.training.batch_size import find_batch_size
 from asd_experiments.training.callbacks import EpochReport
 from asd_experiments.training.fit import FoldResult, fit_fold, training_device
-from asd_experiments.training.start import read_pretrained
 
 
 class CrossValidation:
@@ -32,8 +32,7 @@ class CrossValidation:
         self.classes: list[str] = sorted(store.videos["label"].unique())
         self._config = config
         self._store = store
-        check_trial(config)
-        self.pretrained = read_pretrained(config)
+        self.pretrained = check_trial(config)
         """What every fold starts from, by the backbone's key; empty: fresh weights."""
         _check_classes(config, self.classes)
         self.manifest = assign_folds(
@@ -95,8 +94,11 @@ class CrossValidation:
         )
 
 
-def check_trial(config: TrialConfig) -> None:
+def check_trial(config: TrialConfig) -> dict[str, FittedWeights]:
     """Refuse what cannot be trained on this machine, whatever the data.
+
+    Returns:
+        Weights that the backbones start from, by their key in the model; empty: fresh ones.
 
     Raises:
         InputError: With every reason.
@@ -111,14 +113,17 @@ def check_trial(config: TrialConfig) -> None:
             "find_batch_size=true, but PyTorch finds no GPU whose memory sets a limit; "
             "choose batch_size"
         )
+    pretrained: dict[str, FittedWeights] = {}
     try:
         with torch.device("meta"):
-            build_two_stream(**config.network, num_classes=2)
-        read_pretrained(config)
+            network = build_two_stream(**config.network, num_classes=2)
+        if config.pretrained is not None:
+            pretrained = fit_pretrained(config.pretrained, network)
     except ValueError as error:
         problems.append(str(error))
     if problems:
         raise InputError("\n  ".join(["this trial cannot be trained:", *problems]))
+    return pretrained
 
 
 def _check_classes(config: TrialConfig, classes: list[str]) -> None:

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 
-import torch
-
 from asd_experiments.config import TrialConfig
 from asd_experiments.models.backbones import BACKBONES
 from asd_experiments.models.freezing import freeze
-from asd_experiments.models.pretrained import FittedWeights, fit_pretrained, load_pretrained
+from asd_experiments.models.pretrained import FittedWeights, load_pretrained
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
 from asd_experiments.normalisation import KINETICS, Normalisation
 
@@ -20,23 +18,6 @@ def normalisation_of(config: TrialConfig) -> Normalisation:
     return BACKBONES[config.backbone].published.normalisation if config.pretrained else KINETICS
 
 
-def read_pretrained(config: TrialConfig) -> dict[str, FittedWeights]:
-    """Find the weights that a trial starts from and fit them to its networks.
-
-    Returns:
-        By the backbone's key in the model; empty where all weights are fresh.
-
-    Raises:
-        InputError: If they cannot be had or do not fit.
-        ValueError: If there is no such network.
-    """
-    if config.pretrained is None:
-        return {}
-    with torch.device("meta"):
-        network = build_two_stream(**config.network, num_classes=2)
-    return fit_pretrained(config.pretrained, network)
-
-
 def start_network(
     config: TrialConfig, *, num_classes: int, pretrained: Mapping[str, FittedWeights]
 ) -> TwoStream:
@@ -45,7 +26,7 @@ def start_network(
     Args:
         config: Configuration of the trial.
         num_classes: Classes to tell apart.
-        pretrained: What `read_pretrained` gives.
+        pretrained: What `check_trial` gives.
     """
     network = build_two_stream(**config.network, num_classes=num_classes)
     network.gradient_checkpointing = config.gradient_checkpointing

@@ -83,6 +83,6 @@ class PytorchvideoWeights(Published):
     @property
     def url(self) -> str:
         """Address in pytorchvideo's hub."""
-        from asd_experiments.models.backbones.pytorchvideo_hub import ADDRESSES
+        from asd_experiments.models.backbones.pytorchvideo_builders import ADDRESSES
 
         return ADDRESSES[self.name]

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from asd_experiments.models.backbones.backbone import NUM_STAGES
+from asd_experiments.models.fusion.concat_fusion import ConcatFusion, num_concatenated
 from asd_experiments.models.fusion.fusion import (
-    Fusion,
     Maps,
     NetworkShape,
-    Scores,
     linear_classifier,
 )
 
@@ -22,7 +20,7 @@ WIDTH = NUM_HEADS * HEAD_WIDTH
 """Width of queries, keys, values and the hidden layer, whatever the networks' width."""
 
 
-class CrossAttention(Fusion):
+class CrossAttention(ConcatFusion):
     """Co-attention of the two streams' last maps, both ways; a linear classifier on both features.
 
     The places of the maps are the tokens; each network keeps its own grid. A stream's tokens take
@@ -47,8 +45,7 @@ class CrossAttention(Fusion):
         appearance, motion = (networks[stream].maps[-1].channels for stream in self.streams)
         self.appearance = Look(appearance, motion)
         self.motion = Look(motion, appearance)
-        num_features = networks["appearance"].num_features + networks["motion"].num_features
-        self.classifier = linear_classifier(num_features, num_classes)
+        self.classifier = linear_classifier(num_concatenated(networks), num_classes)
 
     def mix(self, stage: int, maps: Mapping[str, Maps]) -> dict[str, Maps]:
         """Let each stream look at the other as it was."""
@@ -56,11 +53,6 @@ class CrossAttention(Fusion):
             "appearance": self.appearance(maps["appearance"], maps["motion"]),
             "motion": self.motion(maps["motion"], maps["appearance"]),
         }
-
-    def forward(self, features: Mapping[str, Float[Tensor, "clip _"]]) -> Scores:
-        """Score every clip from both feature vectors."""
-        both = torch.cat([features["appearance"], features["motion"]], dim=1)
-        return Scores(self.classifier(both), appearance=None, motion=None)
 
 
 class Look(nn.Module):

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from asd_experiments.models.fusion.fusion import Fusion, NetworkShape, Scores, hidden_classifier
+from asd_experiments.models.fusion.concat_fusion import ConcatFusion, num_concatenated
+from asd_experiments.models.fusion.fusion import NetworkShape, hidden_classifier
 
 
-class FeatureConcat(Fusion):
+class FeatureConcat(ConcatFusion):
     """A hidden layer (ReLU) on the concatenated features, then a linear classifier.
 
     Without the hidden layer the logits would be a sum of one part per stream, which is what
@@ -27,10 +24,4 @@ class FeatureConcat(Fusion):
 
     def build(self, networks: Mapping[str, NetworkShape], num_classes: int) -> None:
         """Make the layers; see `Fusion`."""
-        num_features = networks["appearance"].num_features + networks["motion"].num_features
-        self.classifier = hidden_classifier(num_features, num_classes)
-
-    def forward(self, features: Mapping[str, Float[Tensor, "clip _"]]) -> Scores:
-        """Score every clip from both feature vectors."""
-        both = torch.cat([features["appearance"], features["motion"]], dim=1)
-        return Scores(self.classifier(both), appearance=None, motion=None)
+        self.classifier = hidden_classifier(num_concatenated(networks), num_classes)

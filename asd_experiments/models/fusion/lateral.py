@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from asd_experiments.models.backbones.backbone import NUM_STAGES
+from asd_experiments.models.fusion.concat_fusion import ConcatFusion, num_concatenated
 from asd_experiments.models.fusion.fusion import (
-    Fusion,
     Maps,
     NetworkShape,
-    Scores,
     check_same_grid,
     linear_classifier,
 )
@@ -20,7 +17,7 @@ KERNEL = (5, 1, 1)
 """Time, height and width of a lateral connection: SlowFast's."""
 
 
-class Lateral(Fusion):
+class Lateral(ConcatFusion):
     """Lateral connections from motion to appearance; one linear classifier on both features.
 
     Each connection is a convolution over time, added to the appearance maps. It starts at zero, so
@@ -64,15 +61,9 @@ class Lateral(Fusion):
             )
             nn.init.zeros_(connection.weight)
             self.connections[str(stage)] = connection
-        num_features = networks["appearance"].num_features + networks["motion"].num_features
-        self.classifier = linear_classifier(num_features, num_classes)
+        self.classifier = linear_classifier(num_concatenated(networks), num_classes)
 
     def mix(self, stage: int, maps: Mapping[str, Maps]) -> dict[str, Maps]:
         """Add to the appearance maps what the connection makes of the motion maps."""
         lateral = self.connections[str(stage)](maps["motion"])
         return {"appearance": maps["appearance"] + lateral, "motion": maps["motion"]}
-
-    def forward(self, features: Mapping[str, Float[Tensor, "clip _"]]) -> Scores:
-        """Score every clip from both feature vectors."""
-        both = torch.cat([features["appearance"], features["motion"]], dim=1)
-        return Scores(self.classifier(both), appearance=None, motion=None)
