@@ -7,19 +7,20 @@ SETUP := .venv/.installed
 export OMP_WAIT_POLICY ?= passive
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-ALL_TESTS = export OMP_NUM_THREADS=1; pytest tests/models & models=$$!; \
-	pytest tests --ignore=tests/models; others=$$?; wait $$models && exit $$others
+# The networks' tests beside the others, on one core each; $(1): options for both.
+SIDE_BY_SIDE = export OMP_NUM_THREADS=1; pytest $(1) tests/models & models=$$!; \
+	pytest $(1) tests --ignore=tests/models; others=$$?; wait $$models && exit $$others
 
 .PHONY: train test test-fast check ui lock clean
 
 train: $(SETUP) ## Cross-validate a two-stream model; ARGS="-P store=... -P backbone=..." are passed on
 	mlflow run . -e train --env-manager local --experiment-name asd_experiments $(ARGS)
 
-test: check ## All checks and all tests, the networks' beside the others; with ARGS, pytest with these
-	$(if $(ARGS),pytest $(ARGS),$(ALL_TESTS))
+test: check ## All checks and all tests; with ARGS, pytest with these
+	$(if $(ARGS),pytest $(ARGS),$(call SIDE_BY_SIDE))
 
 test-fast: $(SETUP) ## The tests that take seconds
-	pytest -m "not slow" $(ARGS)
+	$(if $(ARGS),pytest -m "not slow" $(ARGS),$(call SIDE_BY_SIDE,-m "not slow"))
 
 check: $(SETUP) ## Format, lint, types, layers, secrets
 	pre-commit run --all-files

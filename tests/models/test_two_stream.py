@@ -11,13 +11,21 @@ from torch.nn.functional import cross_entropy
 from asd_experiments.models.backbones import BACKBONES, build_backbone
 from asd_experiments.models.fusion import FUSIONS, NetworkShape, build_fusion
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
+from tests.models.gradients import unreached
 from tests.models.tiny import tiny_clips, tiny_two_stream
 
 
 def build(
-    backbone="slow_50", fusion="late_average", *, clip_length=8, size=32, dropout=0.0, **more
+    backbone="slow_50",
+    fusion="late_average",
+    *,
+    clip_length=8,
+    size=32,
+    dropout=0.0,
+    seed=0,
+    **more,
 ):
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return build_two_stream(
         backbone=backbone,
         fusion=fusion,
@@ -103,16 +111,11 @@ def test_unused_stream_is_neither_built_nor_read(fusion):
 def test_gradient_reaches_every_parameter(backbone, fusion):
     if is_refused(backbone, fusion):
         pytest.skip("a network of single frames")
-    model, labels = build(backbone, fusion).train(), torch.tensor([0, 1, 0])
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    # pytorchvideo starts its last batch norms at zero, which blocks the first step's gradient.
-    for _ in range(2):
-        optimiser.zero_grad()
-        loss_of(model, random_clips(3), labels).backward()
-        optimiser.step()
-    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    without = [n for n, p in trained if p.grad is None or not p.grad.any()]
-    assert without == []
+    clips, labels = random_clips(3), torch.tensor([0, 1, 0])
+    assert not unreached(
+        lambda seed: build(backbone, fusion, seed=seed),
+        lambda model: loss_of(model, clips, labels),
+    )
 
 
 @backbones
@@ -184,12 +187,15 @@ def test_backbones_must_be_those_of_the_fusion():
 @pytest.mark.parametrize(
     ("backbone", "fusion"),
     [
-        *(pytest.param(name, "late_average", marks=pytest.mark.slow) for name in UNLIKE),
+        *(
+            pytest.param(name, "late_average", marks=pytest.mark.slow)
+            for name in UNLIKE
+            if name != "x3d_s"  # takes three times as long as any other
+        ),
         *(
             pytest.param("slow_50", name, marks=pytest.mark.slow)
-            for name in ("conv_fusion", "lateral")
+            for name in ("conv_fusion", "lateral", "late_separate")
         ),
-        pytest.param("slow_50", "late_separate", marks=pytest.mark.slow),
     ],
 )
 def test_four_clips_are_learned_by_heart(backbone, fusion):

@@ -17,11 +17,11 @@ def small_clip(name: str) -> tuple[int, int]:
 
 
 def build(
-    name, *, in_channels=3, clip_length=None, size=None, width=0.125, dropout=0.5
+    name, *, in_channels=3, clip_length=None, size=None, width=0.125, dropout=0.5, seed=0
 ) -> Backbone:
     """A network with the same weights every time."""
     frames, side = small_clip(name) if name in BACKBONES else (8, 64)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return build_backbone(
         name,
         in_channels=in_channels,

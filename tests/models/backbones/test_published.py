@@ -100,7 +100,9 @@ def test_networks_of_pytorchvideo_with_their_own_pools(name):
     with torch.no_grad():
         expected = published(pathways(name, clips))
     scores = own_scores(name, headless(published, "network."), published.blocks[-1].proj, clips)
-    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
+    # The libraries sum in another order: rounding is relative to the scores' size.
+    assert (scores - expected).norm() < 1e-4 * expected.norm()
+    assert not torch.allclose(expected, expected.mean())
 
 
 def pathways(name, clips):
