@@ -19,6 +19,7 @@ from asd_experiments.config import TrialConfig
 from asd_experiments.data.clips import ClipDataset, ClipSample
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.predictions import PLAIN_COLUMNS
+from asd_experiments.models.memory_layout import move
 from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.models.two_stream import TwoStream
 from asd_experiments.training.callbacks import (
@@ -103,6 +104,7 @@ def fit_fold(
     }
     data = {split: _dataset(config, store, rows, classes) for split, rows in parts.items()}
     network = start_network(config, num_classes=len(classes), pretrained=pretrained)
+    move(network, training_device(config))
     module = TwoStreamModule(
         network,
         parts["val"][list(PLAIN_COLUMNS)],
@@ -131,9 +133,10 @@ def fit_fold(
         parts[split][list(PLAIN_COLUMNS)].join(_predict(config, network, data[split], classes))
         for split in ("val", "test")
     ]
+    move(network, "cpu")
     return FoldResult(
         fold=fold,
-        network=network.cpu(),
+        network=network,
         best_epoch=best_epoch,
         history=history,
         predictions=pd.concat(tables, ignore_index=True),

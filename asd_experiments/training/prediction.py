@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from asd_experiments.data.clips import ClipDataset, InOrder
 from asd_experiments.evaluation.predictions import probability_columns
+from asd_experiments.models.memory_layout import move
 from asd_experiments.models.two_stream import TwoStream
 
 
@@ -44,7 +45,7 @@ def predict_clips(
         sampler=InOrder(len(dataset)),
         num_workers=min(loader_workers, len(dataset)),
     )
-    network.eval().to(device)
+    move(network.eval(), device)
     tables = []
     with torch.inference_mode():
         for batch in loader:

@@ -56,6 +56,7 @@ class C3DConvolutions(Backbone):
 
     canonical_clip = (16, 112)
     min_size = 16
+    faster_channels_last = True
     stem_convolutions = ("convolutions.conv1a",)
 
     def build_convolutions(self, in_channels: int, clip_length: int, width: float) -> int:

@@ -32,6 +32,7 @@ class I3D(PytorchvideoResNet):
     """
 
     canonical_clip = (8, 224)
+    faster_channels_last = True
     published = PytorchvideoWeights(name="i3d_r50", head=("blocks.6",))
 
     def make_network(self, in_channels: int, stem_channels: int) -> Any:

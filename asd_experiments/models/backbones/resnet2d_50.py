@@ -32,6 +32,7 @@ class ResNet2D(Backbone):
     canonical_clip = (16, 224)
     min_size = 32
     per_frame = True
+    faster_channels_last = True
     stem_convolutions = ("network.conv1",)
     published = TorchvisionWeights(
         dataset="imagenet1k", name="ResNet50_Weights.IMAGENET1K_V2", head=("fc",), module="network"

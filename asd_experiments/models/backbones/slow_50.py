@@ -17,6 +17,7 @@ class Slow(PytorchvideoResNet):
     """
 
     canonical_clip = (8, 224)
+    faster_channels_last = True
     published = PytorchvideoWeights(name="slow_r50", head=("blocks.5",))
 
     def make_network(self, in_channels: int, stem_channels: int) -> Any:

@@ -20,6 +20,7 @@ class VideoResNet(Backbone):
 
     canonical_clip = (16, 112)
     min_size = 16
+    faster_channels_last = True
     stem_convolutions = ("stem.0",)
 
     def conv_makers(self) -> list[Any]:
