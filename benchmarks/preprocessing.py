@@ -30,7 +30,8 @@ import cv2
 import numpy as np
 
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.store import ClipStore, StoreWriter
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_writer import StoreWriter
 from preprocess.cohort import preprocess
 from preprocess.pipeline import Preprocessor
 

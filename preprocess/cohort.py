@@ -9,7 +9,7 @@ import pandas as pd
 
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import FIRST_ROW, read_labels, unreadable_videos
-from asd_experiments.data.store import StoreWriter
+from asd_experiments.data.store_writer import StoreWriter
 from asd_experiments.progress import progress_bar
 from preprocess.pipeline import Preprocessor, load_weights
 from preprocess.worker import Plan, Result, Worker
@@ -55,7 +55,8 @@ def preprocess(config: PreprocessConfig) -> Outcome:
     with closing(_results(config, list(labels["video"]), preprocessor, writer)) as results:
         outcome = _gathered(results, labels, already_named=unreadable.keys())
     if not outcome.labels.empty:
-        writer.finish(outcome.labels, outcome.failures)
+        labels = outcome.labels.astype(object)
+        writer.finish(labels.where(labels.notna(), None).to_dict("records"), outcome.failures)
     return outcome
 
 

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 
 import asd_experiments
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.manifest import file_sha256
-from asd_experiments.data.store import PreparedFrame, Presence, StoreWriter, VideoFacts
+from asd_experiments.data.store_layout import PreparedFrame, Presence, VideoFacts
+from asd_experiments.data.store_writer import StoreWriter
+from asd_experiments.data.video_file import file_sha256
 from asd_experiments.errors import InputError
 from asd_experiments.user_file import no_file
 from preprocess.crop import cut, oversampling_of, smooth_windows

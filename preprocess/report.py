@@ -18,7 +18,8 @@ import pandas as pd
 from jaxtyping import UInt8
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from asd_experiments.data.store import ClipStore, Presence
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_layout import Presence
 from preprocess.film_strip import colour_wheel, fastest_px, film_strip, spread_frames, webp
 from preprocess.flags import Flag, JudgedVideo, flag_counts
 from preprocess.quality import Figures, describe, source_frames, stored_stretches

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from matplotlib.ticker import MaxNLocator
 
-from asd_experiments.data.store import Presence
+from asd_experiments.data.store_layout import Presence
 
 LEFT, RIGHT, WIDTH = 62.0, 18.0, 900.0
 PANEL_HEIGHT, PANEL_GAP, STRIP_HEIGHT = 62.0, 26.0, 16.0

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from asd_experiments.data.manifest import file_sha256
-from asd_experiments.data.store import StoreWriter, video_key
+from asd_experiments.data.store_layout import video_key
+from asd_experiments.data.store_writer import StoreWriter
+from asd_experiments.data.video_file import file_sha256
 from asd_experiments.errors import InputError
 from preprocess.pipeline import Preprocessor
 

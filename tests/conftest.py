@@ -5,18 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from asd_experiments.data.store import (
-    ClipStore,
-    PreparedFrame,
-    Presence,
-    StoreWriter,
-    VideoFacts,
-    video_key,
-)
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_layout import PreparedFrame, Presence, VideoFacts, video_key
+from asd_experiments.data.store_writer import StoreWriter
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -100,7 +94,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ClipSt
                     "key": video_key(facts.source_sha256),
                 }
             )
-        writer.finish(pd.DataFrame(rows), failures=[])
+        writer.finish(rows, failures=[])
         return ClipStore(folder)
 
     return make

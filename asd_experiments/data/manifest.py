@@ -1,6 +1,5 @@
 """The labels file: which video shows which patient, and what the patient has."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from asd_experiments.config import ValidateConfig
-from asd_experiments.data.video_file import header_refusal, open_video, video_stream
+from asd_experiments.data.video_file import file_sha256, header_refusal, open_video, video_stream
 from asd_experiments.errors import InputError
 
 REQUIRED_COLUMNS = ("video", "patient_id", "label")
@@ -287,9 +286,3 @@ def _same_content(row_of: dict[Path, int]) -> list[Finding]:
         if twin is not path:
             findings.append(Finding(row_of[path], f"same file content as row {row_of[twin]}"))
     return findings
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,7 @@
 """What a video file must keep to, and what its header says about it before anything is decoded."""
 
 import errno
+import hashlib
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,12 @@ FEWEST_FRAMES = 2
 _START_BYTES = 4096
 _TEXT = bytes([*b"\t\n\r\f", *range(0x20, 0x7F), *range(0x80, 0x100)])
 _DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_video(path: str) -> InputContainer:

@@ -24,8 +24,10 @@ from safetensors.torch import load_file, save_file
 import asd_experiments
 import preprocess
 from asd_experiments.data.clips import ClipDataset, list_clips
-from asd_experiments.data.manifest import file_sha256
-from asd_experiments.data.store import ClipStore, StoreWriter, video_key
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_layout import video_key
+from asd_experiments.data.store_writer import StoreWriter
+from asd_experiments.data.video_file import file_sha256
 from asd_experiments.evaluation.predictions import probability_columns
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
 from asd_experiments.normalisation import Normalisation
@@ -216,7 +218,7 @@ class TwoStreamVideoModel:
             return reason
         row = {"video": "video", "patient_id": "", "label": self.card.classes[0]}
         key = video_key(file_sha256(video))
-        writer.finish(pd.DataFrame([{**row, "key": key}]), failures=[])
+        writer.finish([{**row, "key": key}], failures=[])
         return None
 
     @cached_property

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from asd_experiments.data.store import Presence
+from asd_experiments.data.store_layout import Presence
 from preprocess.decode import Video
 from preprocess.method import MethodError
 from preprocess.people.track import Detection, PersonNotFoundError, Track, follow

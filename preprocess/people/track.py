@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 from scipy.ndimage import median_filter, uniform_filter1d
 
-from asd_experiments.data.store import Presence
+from asd_experiments.data.store_layout import Presence
 from preprocess.decode import VideoError
 
 _LONGEST_GAP_SECONDS = 0.6

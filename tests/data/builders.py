@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-import numpy as np
-import pandas as pd
 from zarr.abc.store import Store
 
-from asd_experiments.data.store import StoreWriter, video_key
+from asd_experiments.data.store_layout import video_key
+from asd_experiments.data.store_writer import StoreWriter
 from tests.conftest import facts_of, moving_square, presence_of
 
 RECIPE = {"size": 32, "flow": "dis"}
@@ -18,18 +17,11 @@ def key_of(number: int) -> str:
     return video_key(facts_of(number, 1).source_sha256)
 
 
-def labels_of(*numbers: int) -> pd.DataFrame:
-    rows = [
-        {
-            "video": f"v{n}",
-            "patient_id": f"P{n}",
-            "label": "ASD",
-            "age": np.nan,
-            "key": key_of(n),
-        }
+def labels_of(*numbers: int) -> list[dict[str, object]]:
+    return [
+        {"video": f"v{n}", "patient_id": f"P{n}", "label": "ASD", "age": None, "key": key_of(n)}
         for n in numbers
     ]
-    return pd.DataFrame(rows)
 
 
 def described(number: int, num_frames: int):

@@ -15,7 +15,8 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from asd_experiments.data.storage import StoreError
-from asd_experiments.data.store import ClipStore, StoreWriter
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_writer import StoreWriter
 from tests.data.builders import (
     BACKENDS,
     RECIPE,
@@ -36,7 +37,8 @@ CREDENTIALS = {
 }
 OPEN = """
 import sys
-from asd_experiments.data.store import ClipStore, StoreError, StoreWriter
+from asd_experiments.data.store import ClipStore, StoreError
+from asd_experiments.data.store_writer import StoreWriter
 for open_it in (ClipStore, lambda url: StoreWriter(url, {"size": 32}, {})):
     try:
         open_it(sys.argv[1])

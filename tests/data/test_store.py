@@ -2,19 +2,14 @@ import numpy as np
 import pytest
 import zarr
 
-from asd_experiments.data import store as store_module
+from asd_experiments.data import store_writer
 from asd_experiments.data.array_writer import CHUNK_FRAMES
 from asd_experiments.data.storage import StoreError
-from asd_experiments.data.store import (
-    FLOW_STEP_PX,
-    ClipStore,
-    PreparedFrame,
-    StoreWriter,
-    quantise_flow,
-    video_key,
-)
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_layout import FLOW_STEP_PX, PreparedFrame, video_key
+from asd_experiments.data.store_writer import StoreWriter, quantise_flow
 from tests.conftest import facts_of
-from tests.data.builders import RECIPE, described, frames, labels_of
+from tests.data.builders import RECIPE, described, frames, key_of, labels_of
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -85,7 +80,7 @@ def test_a_rerun_ends_with_the_digest_of_an_undisturbed_run(tmp_path):
     first = StoreWriter(str(tmp_path / "b.zarr"), RECIPE, {})
     first.write(*described(2, 12), frames(12, seed=2))
     second = StoreWriter(str(tmp_path / "b.zarr"), RECIPE, {})
-    assert second.facts(labels_of(2)["key"][0]) is not None
+    assert second.facts(key_of(2)) is not None
     second.write(*described(1, 12), frames(12, seed=1))
     assert second.finish(labels_of(1, 2), []) == expected
 
@@ -94,7 +89,7 @@ def test_the_digest_follows_content_labels_and_recipe(tmp_path):
     def digest(name: str, seed: int, patient: str, recipe: dict[str, object]) -> str:
         writer = StoreWriter(str(tmp_path / name), recipe, {})
         writer.write(*described(1, 12), frames(12, seed=seed))
-        return writer.finish(labels_of(1).assign(patient_id=patient), [])
+        return writer.finish([labels_of(1)[0] | {"patient_id": patient}], [])
 
     reference = digest("a", 1, "P1", RECIPE)
     assert digest("b", 1, "P1", RECIPE) == reference
@@ -145,7 +140,7 @@ def test_a_store_is_no_file_and_lies_in_none(tmp_path, opened, scheme):
 def test_a_store_that_is_not_there_or_of_another_schema_is_refused(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="there is no clip store"):
         ClipStore(str(tmp_path / "none.zarr"))
-    monkeypatch.setattr(store_module, "SCHEMA", 99)
+    monkeypatch.setattr(store_writer, "SCHEMA", 99)
     StoreWriter(str(tmp_path / "s.zarr"), RECIPE, {})
     monkeypatch.undo()
     with pytest.raises(StoreError, match="has schema 99"):

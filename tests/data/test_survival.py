@@ -16,7 +16,8 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 from asd_experiments.data import storage as storage_module
 from asd_experiments.data.storage import StoreError
-from asd_experiments.data.store import ClipStore, StoreWriter
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_writer import StoreWriter
 from tests.data.builders import (
     BACKENDS,
     RECIPE,

@@ -13,7 +13,8 @@ import zarr
 from ray.cluster_utils import Cluster
 
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.store import ClipStore, StoreWriter
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_writer import StoreWriter
 from preprocess.cluster import ClusterError, Errand, marked, obstacle, on_cluster
 from preprocess.cohort import preprocess
 from preprocess.dispatch import WORKER_DIED

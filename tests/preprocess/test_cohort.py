@@ -11,7 +11,8 @@ import pytest
 import zarr
 
 from asd_experiments.__main__ import main
-from asd_experiments.data.store import ClipStore, StoreWriter
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_writer import StoreWriter
 from preprocess.decode import probe
 from preprocess.pipeline import Preprocessor
 from tests.preprocess.films import film, walk, wall, write_video
@@ -137,7 +138,7 @@ def test_what_yolox_and_grabcut_stored_is_repeated_from_the_store(
     memory = zarr.storage.MemoryStore()
     writer = StoreWriter(memory, again.recipe, again.backends, again.weights)
     facts = again.store_video(video, writer)
-    writer.finish(store.videos[["video", "patient_id", "label", "key"]], [])
+    writer.finish(store.videos[["video", "patient_id", "label", "key"]].to_dict("records"), [])
     assert facts.person_share >= 0.95
     key, length = store.videos["key"].iloc[0], facts.num_frames
     one, other = (s.read(key, 0, length) for s in (store, ClipStore(memory)))

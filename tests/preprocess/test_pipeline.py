@@ -21,7 +21,9 @@ from torchvision.models.optical_flow import raft_small
 from asd_experiments.config import FlowName, PreprocessConfig
 from asd_experiments.data.manifest import LabelsError
 from asd_experiments.data.storage import StoreError
-from asd_experiments.data.store import ClipStore, StoreWriter, VideoFacts, video_key
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_layout import VideoFacts, video_key
+from asd_experiments.data.store_writer import StoreWriter
 from asd_experiments.errors import InputError
 from preprocess.cohort import preprocess
 from preprocess.flow import FLOWS, flow_method
@@ -68,7 +70,7 @@ def store_one(
     facts = preprocessor.store_video(video, writer)
     key = video_key(facts.source_sha256)
     row = {"video": video.name, "patient_id": "P", "label": "ASD", "key": key}
-    writer.finish(pd.DataFrame([row]), [])
+    writer.finish([row], [])
     return ClipStore(memory), facts
 
 
@@ -384,7 +386,7 @@ def test_stored_weights_repeat_the_flow(shared_data: Path, tmp_path: Path) -> No
         again.store_video(tmp_path / "walk.mp4", writer)
     finally:
         torch.set_num_threads(threads)
-    writer.finish(store.videos[["video", "patient_id", "label", "key"]], [])
+    writer.finish(store.videos[["video", "patient_id", "label", "key"]].to_dict("records"), [])
     key = store.videos["key"].iloc[0]
     assert arrays_of(ClipStore(memory), key) == arrays_of(store, key)
     assert store.read(key, 0, 10).flow.any()

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import zarr
 
-from asd_experiments.data.store import ClipStore, PreparedFrame, StoreWriter, VideoFacts, video_key
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_layout import PreparedFrame, VideoFacts, video_key
+from asd_experiments.data.store_writer import StoreWriter
 from preprocess.crop import cut
 from preprocess.quality import (
     Figures,
@@ -29,7 +30,7 @@ def store_of(facts: VideoFacts, frames: Iterator[PreparedFrame]) -> ClipStore:
     writer = StoreWriter(memory, {"size": SIZE, "margin": 0.15}, {"opencv": "test"})
     writer.write(facts, presence_of(facts), frames)
     row = {"video": "v.mp4", "patient_id": "P", "label": "ASD"}
-    writer.finish(pd.DataFrame([{**row, "key": video_key(facts.source_sha256)}]), [])
+    writer.finish([{**row, "key": video_key(facts.source_sha256)}], [])
     return ClipStore(memory)
 
 

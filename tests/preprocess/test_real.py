@@ -8,7 +8,8 @@ import pytest
 import zarr
 
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.store import Presence, StoreWriter, video_key
+from asd_experiments.data.store_layout import Presence, video_key
+from asd_experiments.data.store_writer import StoreWriter
 from preprocess.decode import probe
 from preprocess.people.motion import find_moving_person
 from preprocess.pipeline import Preprocessor

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 
-from asd_experiments.data.store import ClipStore, Presence, StoreWriter, video_key
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_layout import Presence, video_key
+from asd_experiments.data.store_writer import StoreWriter
 from preprocess.flags import JudgedVideo, judge
 from preprocess.quality import quality_figures
 from preprocess.report import SAMPLE, WORST, Exclusion, video_name, write_report
@@ -142,7 +143,7 @@ def test_everything_that_can_be_known_of_a_frame_is_drawn_and_explained(tmp_path
     writer.write(facts, presence, moving_square(20, size=32, step=1, seed=0))
     key = video_key(facts.source_sha256)
     row = {"video": "v.mp4", "patient_id": "P", "label": "ASD", "key": key}
-    writer.finish(pd.DataFrame([row]), [])
+    writer.finish([row], [])
     store = ClipStore(url)
     videos = judge(list(quality_figures(store, [2])), size=32, margin=0.15)
     page = written(tmp_path / "report.html", store, videos)

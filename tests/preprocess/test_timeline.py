@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asd_experiments.data.store import Presence
+from asd_experiments.data.store_layout import Presence
 from preprocess.timeline import LEFT, RIGHT, WIDTH, Timeline, timeline
 
 

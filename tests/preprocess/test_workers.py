@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.store import ClipStore, StoreWriter
+from asd_experiments.data.store import ClipStore
+from asd_experiments.data.store_writer import StoreWriter
 from preprocess.cohort import preprocess
 from preprocess.dispatch import WORKER_DIED
 from preprocess.pipeline import Preprocessor

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd_experiments.data.store import Presence
+from asd_experiments.data.store_layout import Presence
 from preprocess.decode import probe
 from preprocess.method import MethodError
 from preprocess.people.detected import (

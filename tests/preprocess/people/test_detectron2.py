@@ -13,7 +13,7 @@ import torch
 import zarr
 
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.store import StoreWriter
+from asd_experiments.data.store_writer import StoreWriter
 from asd_experiments.errors import InputError
 from preprocess.decode import probe
 from preprocess.method import MethodError, WeightsSource

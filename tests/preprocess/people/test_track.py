@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from asd_experiments.data.store import Presence
+from asd_experiments.data.store_layout import Presence
 from preprocess.people.track import Detection, PersonNotFoundError, Track, follow
 
 SETTINGS = {"frame_rate_hz": 25.0, "width": 640}

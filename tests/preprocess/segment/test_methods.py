@@ -10,7 +10,7 @@ import torch
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from asd_experiments.config import SegmenterName
-from asd_experiments.data.store import Presence
+from asd_experiments.data.store_layout import Presence
 from preprocess.crop import cut
 from preprocess.decode import Video, probe
 from preprocess.method import MethodError, WeightsSource

@@ -1,0 +1,131 @@
+"""The clip store: crops, masks, flow and tracks of all videos in one Zarr v3 hierarchy.
+
+Layout (`schema` 2)::
+
+    /                 attributes: schema, recipe, backends, videos (the index), failures, digest
+    /weights/<role>   u8 [byte], weights of the network that finds people, segments or computes
+                      flow (role: people, segment, flow), where the method has one
+    /videos/<key>/    key = start of the source file's SHA-256; attributes: see `VideoFacts`
+        rgb           u8  [time, size, size, 3]    person-centred square
+        mask          u8  [time, size, size]       1 = body
+        flow          i16 [time - 1, size, size, 2] displacement to the next frame, quantised
+        track         f32 [time, 4]                crop window x0, y0, x1, y1, source pixels
+        presence      u8  [source time]            see `Presence`
+
+A video is stored in stretches of consecutive source frames; no clip reaches across the end of one,
+and the flow from its last frame to the first frame of the next stretch is zero.
+
+A video is visible to readers once its group's attributes say `committed`, which is the last write
+of a video and a single one; the index and the digest in the root appear when a run has finished.
+
+Any number of processes may write different videos at the same time, each with its own
+`StoreWriter`. Two at the same video do no harm where the same video gives the same bytes: nothing
+is deleted to be written again.
+
+What killed runs leave: a video begun is written over when its turn comes, and its temporary files
+(`*.partial`) are removed then unless they are new; temporary files of the root and of the weights
+are removed by `StoreWriter.finish` when they are an hour old. Videos that have left the labels
+stay, are in neither index nor digest, and are found again when they come back.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from zarr.abc.store import Store
+
+from asd_experiments.data.storage import Storage, StoreError
+
+SCHEMA = 2
+FLOW_STEP_PX = 1 / 64
+
+
+class Presence(IntEnum):
+    """What is known of the patient in one frame of a source video."""
+
+    ABSENT = 0
+    """Not seen."""
+
+    NEARBY = 1
+    """Entering or leaving: out of the picture, while a square around the body reaches into it."""
+
+    LEFT_OUT = 2
+    """Seen but not stored: in part, together with another body, or for too short a time."""
+
+    BRIDGED = 3
+    """Stored although not seen: a short gap, interpolated."""
+
+    SEEN = 4
+    """Seen and stored."""
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What is known of one stored video."""
+
+    source_sha256: str
+    """SHA-256 of the video file."""
+
+    num_frames: int
+    """Stored frames."""
+
+    stretches: list[list[int]]
+    """First frame in the source (counted from 0) and number of frames of every stored stretch."""
+
+    frame_rate_hz: float
+    """Frames per second."""
+
+    source_frames: int
+    """Frames in the source video."""
+
+    source_height: int
+    """Height of the source's pictures, pixels."""
+
+    source_width: int
+    """Width of the source's pictures, pixels."""
+
+    person_share: float
+    """Share of the source's frames in which the person was found, 0 to 1."""
+
+    bridged_share: float
+    """Share of the stored frames in which the person was not found but interpolated, 0 to 1."""
+
+    num_people: int
+    """People seen for long enough to be followed, the patient among them."""
+
+    num_switches: int
+    """Times that the patient's box changed its size too suddenly for a body: it held another body
+    or a shadow as well, or a part of the patient. Such frames are not stored as seen."""
+
+
+class PreparedFrame(NamedTuple):
+    """One frame on its way into the store; the first frame has no flow to it."""
+
+    rgb: UInt8[np.ndarray, "size size 3"]
+    mask: UInt8[np.ndarray, "size size"]
+    flow: Float32[np.ndarray, "size size 2"] | None
+    window: Float32[np.ndarray, " 4"]
+
+
+def video_key(source_sha256: str) -> str:
+    """Name of a video's group in the store."""
+    return source_sha256[:16]
+
+
+def refuse_file(storage: Storage, url: str) -> None:
+    """A store is a folder: it can neither be a file nor lie below one."""
+    if storage.folder is None:
+        return
+    for place in (storage.folder, *storage.folder.parents):
+        if place.is_file():
+            how = "is a file" if place == storage.folder else f"lies below the file {str(place)!r}"
+            raise StoreError(f"store must be a folder or a URL, but {url!r} {how}; choose another")
+
+
+def damaged(url: str | Store) -> StoreError:
+    """What to raise where an attributes file cannot be read."""
+    return StoreError(
+        f"{str(url)!r} is damaged: its zarr.json is no JSON; delete the store and run preprocess"
+    )
