@@ -135,6 +135,9 @@ _PLACES = {
 DATASETS = ("kinetics400", "imagenet1k")
 """Data sets whose published weights a network can start from."""
 
+FRESH = "none"
+"""What `motion_pretrained` says for fresh weights, where an open one means `pretrained`."""
+
 FINDERS_WITHOUT_MASKS: frozenset[PersonFinderName] = frozenset({"onnx"})
 FINDERS_FROM_A_FILE: frozenset[PersonFinderName] = frozenset({"onnx"})
 
@@ -252,6 +255,10 @@ class TrainConfig:
     """Weights that the backbones start from. kinetics400, imagenet1k: the published ones of each
     backbone, from its library's hub; otherwise a file. Not given: fresh weights."""
 
+    motion_pretrained: Annotated[str | None, Unset] = None
+    """The same for the motion stream's own network, where it is to differ; none: fresh weights.
+    Not given: pretrained."""
+
     freeze: FreezeName = "none"
     """Part of the pretrained backbones that is not trained, batch norm included."""
 
@@ -345,23 +352,28 @@ class TrainConfig:
 
     @model_validator(mode="after")
     def _pretrained_weights_fit(self) -> "TrainConfig":
-        if self.pretrained is None:
-            if self.freeze != "none":
-                raise ValueError(
-                    f"freeze={self.freeze} keeps weights as they are, so it needs pretrained"
-                )
-            return self
-        if self.width not in (None, 1):
+        if self.freeze != "none" and (self.pretrained is None or self.motion_pretrained == FRESH):
+            raise ValueError(
+                f"freeze={self.freeze} keeps weights as they are, so every network needs "
+                f"pretrained ones: give pretrained, and not motion_pretrained={FRESH}"
+            )
+        if self.is_pretrained and self.width not in (None, 1):
             raise ValueError(
                 f"pretrained needs width=1 (weights have the published widths), got {self.width}"
             )
         others = self.motion_backbone not in (None, self.backbone)
-        if others and self.pretrained not in DATASETS:
+        shared = self.pretrained is not None and self.motion_pretrained is None
+        if others and shared and self.pretrained not in DATASETS:
             raise ValueError(
-                "pretrained=FILE holds the weights of one kind of network; leave motion_backbone "
-                f"out, or choose pretrained={' or '.join(DATASETS)}"
+                "pretrained=FILE holds the weights of one kind of network; give motion_pretrained "
+                "for the other one, or leave motion_backbone out"
             )
         return self
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether a network starts from other than fresh weights."""
+        return self.pretrained is not None or self.motion_pretrained not in (None, FRESH)
 
     @model_validator(mode="after")
     def _batch_can_be_found(self) -> "TrainConfig":
@@ -409,7 +421,7 @@ def close_defaults(config: TrainConfig, **defaults: object) -> TrialConfig:
 
     Pretrained weights have the published widths, so no other default is taken with them.
     """
-    if config.pretrained:
+    if config.is_pretrained:
         defaults.pop("width", None)
     given = {f.name: getattr(config, f.name) for f in fields(config)}
     return TrialConfig(**{**defaults, **{n: v for n, v in given.items() if v is not None}})

@@ -94,10 +94,15 @@ def test_where_videos_are_preprocessed_is_no_part_of_the_recipe():
     ("given", "message"),
     [
         ({"pretrained": "w.pth", "width": 0.5}, "pretrained needs width=1 .* got 0.5"),
-        ({"freeze": "stem"}, "freeze=stem keeps weights as they are, so it needs pretrained"),
+        ({"freeze": "stem"}, "freeze=stem keeps weights as they are, so every network needs p"),
         (
             {"pretrained": "w.pth", "motion_backbone": "c3d"},
-            "weights of one kind of network; leave motion_backbone",
+            "weights of one kind of network; give motion_pretrained for the other one, or leave",
+        ),
+        ({"motion_pretrained": "w.pth", "width": 2}, "pretrained needs width=1 .* got 2"),
+        (
+            {"pretrained": "w.pth", "motion_pretrained": "none", "freeze": "stem"},
+            "freeze=stem .* every network needs pretrained ones: .* not motion_pretrained=none",
         ),
         ({"backbone_lr_factor": 0}, "backbone_lr_factor"),
         ({"freeze": "head"}, "freeze"),
@@ -108,9 +113,16 @@ def test_pretraining_that_cannot_be_is_refused(given, message):
         TrainConfig(**given)
 
 
+def test_each_stream_may_have_weights_of_its_own():
+    TrainConfig(pretrained="a.pth", motion_backbone="c3d", motion_pretrained="b.pth")
+    TrainConfig(pretrained="a.pth", motion_backbone="c3d", motion_pretrained="none")
+    TrainConfig(motion_pretrained="none", width=0.5)
+
+
 def test_pretrained_weights_keep_the_published_width_in_the_demo():
     trial = close_defaults(TrainConfig(pretrained="kinetics400"), width=0.125, size=48)
     assert (trial.width, trial.size) == (1.0, 48)
+    assert close_defaults(TrainConfig(motion_pretrained="w.pth"), width=0.125).width == 1.0
     assert close_defaults(TrainConfig(), width=0.125).width == 0.125
 
 

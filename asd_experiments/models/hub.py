@@ -10,7 +10,7 @@ import torch
 from asd_experiments.errors import InputError
 
 
-def fetch(url: str, what: str) -> Path:
+def fetch(url: str, what: str, parameter: str) -> Path:
     """Path of a hub's file in the local cache; it is downloaded if it is not there.
 
     A name that ends in the start of the file's SHA-256, as torchvision's do, is held against it.
@@ -18,6 +18,7 @@ def fetch(url: str, what: str) -> Path:
     Args:
         url: Address that a library states.
         what: What is in the file, for the error.
+        parameter: The parameter that takes a file instead, such as `pretrained`.
 
     Raises:
         InputError: If it cannot be downloaded.
@@ -37,6 +38,6 @@ def fetch(url: str, what: str) -> Path:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{what} cannot be downloaded ({reason}); "
-            f"download {url} on a machine with a network and pass pretrained=FILE"
+            f"download {url} on a machine with a network and pass {parameter}=FILE"
         ) from None
     return cached

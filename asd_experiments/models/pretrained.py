@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from torch import Tensor
 
-from asd_experiments.config import DATASETS
+from asd_experiments.config import DATASETS, FRESH
 from asd_experiments.errors import InputError
 from asd_experiments.models.backbones import BACKBONES
 from asd_experiments.models.backbones.backbone import Backbone
@@ -40,11 +40,21 @@ class WeightsFile:
     name: str
     """Its name, without its folder."""
 
+    parameter: str
+    """The parameter that named it."""
+
     sha256: str
     """Digest of its content."""
 
     tensors: Mapping[str, Tensor]
     """What it holds, by its own names."""
+
+
+class _Choice(NamedTuple):
+    """What a network is to start from."""
+
+    parameter: str
+    value: str
 
 
 @dataclass(frozen=True)
@@ -86,22 +96,29 @@ class FittedWeights:
         )
 
 
-def fit_pretrained(pretrained: str, network: TwoStream) -> dict[str, FittedWeights]:
-    """Find the weights and fit them to every backbone of a model.
+def fit_pretrained(
+    pretrained: str | None, network: TwoStream, motion_pretrained: str | None = None
+) -> dict[str, FittedWeights]:
+    """Find the weights and fit them to the backbones of a model.
 
     Args:
-        pretrained: A data set of `DATASETS`, whose published weights are loaded, or a file.
+        pretrained: A data set of `DATASETS`, whose published weights are loaded, or a file. None:
+            fresh weights.
         network: The model; it may be on the meta device, and is left as it is.
+        motion_pretrained: The same for the network that sees the motion stream alone, or `FRESH`.
+            None: `pretrained`. Refused if it differs where one network sees both streams.
 
     Returns:
-        By the backbone's key in the model.
+        By the backbone's key in the model; a backbone with fresh weights is not there.
 
     Raises:
         InputError: If there are no such weights, they cannot be had, or they do not fit.
     """
-    backbones = cast(dict[str, Backbone], dict(network.backbones.items()))
-    places = {key: _place(pretrained, backbone) for key, backbone in backbones.items()}
-    files = {path: _read(path) for path in set(places.values())}
+    choices = _choices(pretrained, network, motion_pretrained)
+    backbones = {key: cast(Backbone, network.backbones[key]) for key in choices}
+    places = {key: _place(choices[key], backbone, key) for key, backbone in backbones.items()}
+    named = {path: choices[key].parameter for key, path in places.items()}
+    files = {path: _read(path, parameter) for path, parameter in named.items()}
     return {
         key: fit_backbone(files[places[key]], backbone, key) for key, backbone in backbones.items()
     }
@@ -125,7 +142,7 @@ def fit_backbone(file: WeightsFile, backbone: Backbone, key: str) -> FittedWeigh
         InputError: If the file holds other weights; it says which.
     """
     published = backbone.published
-    refusal = f"pretrained: {file.name!r} does not hold the weights of {_name(backbone)}: "
+    refusal = f"{file.parameter}: {file.name!r} does not hold the weights of {_name(backbone)}: "
     remedy = f"; take them from {published.url or published.pages}" if published.dataset else ""
     try:
         return _fit(file, backbone, key)
@@ -169,36 +186,58 @@ def _fit(file: WeightsFile, backbone: Backbone, key: str) -> FittedWeights:
     )
 
 
-def _place(pretrained: str, backbone: Backbone) -> Path:
+def _choices(
+    pretrained: str | None, network: TwoStream, motion_pretrained: str | None
+) -> dict[str, _Choice]:
+    """What each network starts from, but for those with fresh weights."""
+    inputs = network.fusion.inputs
+    if motion_pretrained not in (None, pretrained) and ("motion",) not in inputs.values():
+        raise InputError(
+            f"motion_pretrained={motion_pretrained}: this fusion has no network for the motion "
+            "stream alone; leave it out"
+        )
+    choices = {}
+    for key, streams in inputs.items():
+        if streams == ("motion",) and motion_pretrained is not None:
+            if motion_pretrained != FRESH:
+                choices[key] = _Choice("motion_pretrained", motion_pretrained)
+        elif pretrained is not None:
+            choices[key] = _Choice("pretrained", pretrained)
+    return choices
+
+
+def _place(choice: _Choice, backbone: Backbone, key: str) -> Path:
     """The file of a backbone's weights."""
-    if pretrained not in DATASETS:
-        return Path(pretrained)
+    if choice.value not in DATASETS:
+        return Path(choice.value)
     name, published = _name(backbone), backbone.published
-    if published.dataset == pretrained and published.url:
-        return fetch(published.url, f"the {pretrained} weights of {name}")
+    own = "motion_pretrained" if key == "motion" else "pretrained"
+    if published.dataset == choice.value and published.url:
+        return fetch(published.url, f"the {choice.value} weights of {name}", own)
     if published.dataset is None:
-        remedy = "pass pretrained=FILE if you have weights of it"
+        remedy = f"pass {own}=FILE if you have weights of it"
     elif published.url:
-        remedy = f"it has others: pretrained={published.dataset}"
+        remedy = f"it has others: {own}={published.dataset}"
     else:
         remedy = (
-            f"download its {published.dataset} weights from {published.pages} "
-            "and pass pretrained=FILE"
+            f"download its {published.dataset} weights from {published.pages} and pass {own}=FILE"
         )
-    raise InputError(f"pretrained={pretrained}: no hub has such weights of {name}; {remedy}")
+    raise InputError(
+        f"{choice.parameter}={choice.value}: no hub has such weights of {name}; {remedy}"
+    )
 
 
-def _read(path: Path) -> WeightsFile:
+def _read(path: Path, parameter: str) -> WeightsFile:
     if not path.is_file():
         raise InputError(
-            f"pretrained must be {', '.join(DATASETS)} or a file of weights; "
+            f"{parameter} must be {', '.join(DATASETS)} or a file of weights; "
             f"there is no file {str(path)!r}"
         )
-    content = read_file(path, "pretrained")
-    tensors = _tensors(parse_state(content, path, "pretrained"))
+    content = read_file(path, parameter)
+    tensors = _tensors(parse_state(content, path, parameter))
     if not tensors:
-        raise InputError(f"pretrained: {str(path)!r} holds no tensors by name")
-    return WeightsFile(path.name, hashlib.sha256(content).hexdigest(), tensors)
+        raise InputError(f"{parameter}: {str(path)!r} holds no tensors by name")
+    return WeightsFile(path.name, parameter, hashlib.sha256(content).hexdigest(), tensors)
 
 
 def _tensors(state: object) -> dict[str, Tensor]:

@@ -117,8 +117,7 @@ def check_trial(config: TrialConfig) -> dict[str, FittedWeights]:
     try:
         with torch.device("meta"):
             network = build_two_stream(**config.network, num_classes=2)
-        if config.pretrained is not None:
-            pretrained = fit_pretrained(config.pretrained, network)
+        pretrained = fit_pretrained(config.pretrained, network, config.motion_pretrained)
     except ValueError as error:
         problems.append(str(error))
     if problems:

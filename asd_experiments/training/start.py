@@ -13,7 +13,7 @@ from asd_experiments.normalisation import KINETICS, Normalisation
 def normalisation_of(config: TrialConfig) -> Normalisation:
     """How RGB is scaled: as the pretrained weights need it, in one way for all networks.
 
-    It is that of `backbone`, as a `motion_backbone` of its own sees no RGB.
+    It is that of `backbone` and `pretrained`, as the motion stream's own network sees no RGB.
     """
     return BACKBONES[config.backbone].published.normalisation if config.pretrained else KINETICS
 

@@ -54,10 +54,11 @@ def in_library(backbone: str, network: nn.Module, clips: torch.Tensor) -> torch.
     return network([clips[:, :, ::4], clips] if backbone == "slowfast_50" else clips)
 
 
-def two_stream(backbone="slow_50", fusion="late_average", device="cpu"):
+def two_stream(backbone="slow_50", fusion="late_average", device="cpu", motion_backbone=None):
     with torch.device(device):
         return build_two_stream(
             backbone=backbone,
+            motion_backbone=motion_backbone,
             fusion=fusion,
             num_classes=2,
             clip_length=16 if backbone == "c3d" else 4,
@@ -131,7 +132,8 @@ def test_every_tensor_but_the_classifier_of_a_published_network_is_taken(name):
             name, in_channels=2, clip_length=16, size=112, width=1.0, dropout=0.0
         )
         tensors = pkgutil.resolve_name(PUBLISHED[name])().state_dict()
-    fitted = fit_backbone(WeightsFile("weights.pth", "0", tensors), backbone, "motion")
+    file = WeightsFile("weights.pth", "pretrained", "0", tensors)
+    fitted = fit_backbone(file, backbone, "motion")
     assert fitted.num_reshaped == len(backbone.stem_convolutions)
     assert fitted.num_loaded == len(tensors) - 2 - fitted.num_reshaped
     assert fitted.num_fresh == (4 if name == "cnn_lstm" else 0)
@@ -147,6 +149,75 @@ def test_the_motion_network_differs_in_its_stem_alone(slow, tmp_path):
         assert name == stem or torch.equal(tensor, motion[name]), name
     half = slow["blocks.0.conv.weight"].sum(dim=1) / 2
     torch.testing.assert_close(motion[stem], torch.stack([half, half], dim=1))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    from torchvision.models import resnet50
+
+    return resnet50().state_dict()
+
+
+@pytest.fixture
+def hub(slow, pictures, tmp_path, monkeypatch):
+    """A hub that has two files, and says which were asked for."""
+    asked = []
+
+    def download(url, path, hash_prefix, progress):
+        asked.append(Path(path).name)
+        torch.save({"SLOW_8x8_R50.pyth": slow, "resnet50-11ad3fa6.pth": pictures}[asked[-1]], path)
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    return asked
+
+
+def test_each_stream_starts_from_weights_of_its_own(slow, pictures, hub):
+    network = two_stream(motion_backbone="resnet2d_50", device="meta")
+    weights = fit_pretrained("kinetics400", network, "imagenet1k")
+    assert sorted(hub) == ["SLOW_8x8_R50.pyth", "resnet50-11ad3fa6.pth"]
+    appearance, motion = weights["appearance"], weights["motion"]
+    name = "blocks.4.res_blocks.0.branch2.conv_a.weight"
+    assert torch.equal(appearance.tensors[f"network.{name}"], slow[name])
+    name = "layer4.0.conv1.weight"
+    assert torch.equal(motion.tensors[f"network.{name}"], pictures[name])
+    assert motion.num_reshaped == 1 and (appearance.num_fresh, motion.num_fresh) == (0, 0)
+
+
+def test_a_stream_may_start_fresh_beside_a_pretrained_one(slow, tmp_path):
+    torch.save(slow, tmp_path / "w.pth")
+    file, network = str(tmp_path / "w.pth"), two_stream(device="meta")
+    assert list(fit_pretrained(file, network, "none")) == ["appearance"]
+    assert list(fit_pretrained(None, network, file)) == ["motion"]
+    assert list(fit_pretrained(None, network)) == []
+    alone = two_stream(fusion="motion_only", device="meta")
+    assert list(fit_pretrained("kinetics400", alone, file)) == ["motion"]
+
+
+def test_errors_name_the_parameter_of_the_stream(tmp_path):
+    network = two_stream(motion_backbone="resnet2d_50", device="meta")
+    with pytest.raises(InputError, match=r"motion_pretrained must be .* no file 'none.pth'"):
+        fit_pretrained(None, network, "none.pth")
+    torch.save({"fc.weight": torch.ones(2)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"motion_pretrained: 'w.pth' does not hold the weights"):
+        fit_pretrained(None, network, str(tmp_path / "w.pth"))
+
+
+def test_a_network_of_another_data_set_is_told_its_own_parameter(hub):
+    network = two_stream(motion_backbone="resnet2d_50", device="meta")
+    with pytest.raises(
+        InputError,
+        match="pretrained=kinetics400: no hub has such weights of resnet2d_50; "
+        "it has others: motion_pretrained=imagenet1k",
+    ):
+        fit_pretrained("kinetics400", network)
+
+
+@pytest.mark.parametrize("fusion", ["early_concat", "appearance_only"])
+def test_motion_weights_that_no_network_could_take_are_refused(fusion):
+    network = two_stream(fusion=fusion, device="meta")
+    with pytest.raises(InputError, match="motion_pretrained=none: this fusion has no network for"):
+        fit_pretrained(None, network, "none")
 
 
 def prefixed(state, prefix):
