@@ -4,18 +4,17 @@
 """
 
 import argparse
-import difflib
 import importlib
 import os
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from asd_experiments import config
-from asd_experiments.errors import InputError
+from asd_experiments.errors import InputError, did_you_mean
 
 # Set before PyTorch is imported: threads that wait by spinning slow each other down many times
 # over as soon as two processes share the cores.
@@ -73,7 +72,7 @@ def check(settings: type, given: dict[str, str], unknown: list[str]) -> Any:
     try:
         result = settings(**given)
     except ValidationError as error:
-        problems += [_problem(e["loc"], e["msg"], given) for e in error.errors()]
+        problems += [_problem(settings, e["loc"], e["msg"], given) for e in error.errors()]
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         lines = [f"{count} with the parameters:", *(f"  {problem}" for problem in problems)]
@@ -81,17 +80,21 @@ def check(settings: type, given: dict[str, str], unknown: list[str]) -> Any:
     return result
 
 
-def _problem(place: tuple[int | str, ...], message: str, given: dict[str, str]) -> str:
+def _problem(
+    settings: type, place: tuple[int | str, ...], message: str, given: dict[str, str]
+) -> str:
     rule = message.removeprefix("Value error, ").removeprefix("Input ")
     if not place:  # a rule about several parameters names them itself
         return rule
     name = str(place[0])
-    return f"{name}: {rule}, got {given[name]!r}" if name in given else f"{name}: must be given"
+    if name not in given:
+        return f"{name}: must be given"
+    hint = did_you_mean(given[name], _choices(_field(settings, name).annotation))
+    return f"{name}: {rule}, got {given[name]!r}{hint}"
 
 
 def _unknown_option(word: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(word.lstrip("-").split("=")[0], names, n=1)
-    hint = f"; did you mean --{close[0]}?" if close else ""
+    hint = did_you_mean(word.split("=")[0], [f"--{name}" for name in names])
     return f"{word}: no such parameter{hint}"
 
 
@@ -109,10 +112,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _help(settings: type, name: str) -> str:
-    field: FieldInfo = settings.__pydantic_fields__[name]  # type: ignore[attr-defined]
-    choices = getattr(field.annotation, "__args__", ()) if _is_literal(field.annotation) else ()
+    field = _field(settings, name)
     parts = [(field.description or "").replace("\n", " ")]
-    if choices:
+    if choices := _choices(field.annotation):
         parts.append(f"One of: {', '.join(choices)}.")
     if field.is_required():
         parts.append("Required.")
@@ -121,8 +123,16 @@ def _help(settings: type, name: str) -> str:
     return " ".join(parts).replace("%", "%%")
 
 
-def _is_literal(annotation: object) -> bool:
-    return getattr(annotation, "__origin__", None) is Literal
+def _field(settings: type, name: str) -> FieldInfo:
+    field: FieldInfo = settings.__pydantic_fields__[name]  # type: ignore[attr-defined]
+    return field
+
+
+def _choices(annotation: object) -> tuple[str, ...]:
+    """Values of a Literal, also of one that may be left open."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(choice for part in get_args(annotation) for choice in _choices(part))
 
 
 if __name__ == "__main__":

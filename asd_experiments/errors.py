@@ -1,4 +1,7 @@
-"""The one kind of error that a user can mend."""
+"""Errors that a user can mend, and what they say of a word that is none of the choices."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -6,3 +9,23 @@ class InputError(ValueError):
 
     The command line shows it without a traceback.
     """
+
+
+def unknown_choice(kind: str, word: str, choices: Iterable[str]) -> str:
+    """Say that a word is none of the choices, which they are, and which one is close.
+
+    Args:
+        kind: What is chosen, such as `fusion`.
+        word: What was given.
+        choices: What could have been.
+    """
+    known = list(choices)
+    hint = did_you_mean(word, known)
+    return f"unknown {kind} {word!r}; choose one of: {', '.join(known)}{hint}"
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """What to add to an error about such a word; nothing if no choice is close."""
+    known = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), known, n=1)
+    return f"; did you mean {known[close[0]]!r}?" if close else ""

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 from pathlib import Path
 
 import safetensors
@@ -11,6 +12,7 @@ import torch
 from asd_experiments.errors import InputError
 from asd_experiments.user_file import read_file
 
+_FOREIGN = re.compile(r"Unsupported global: GLOBAL (\S+)")
 _UNREADABLE = (
     OSError,
     RuntimeError,
@@ -51,10 +53,20 @@ def parse_state(content: bytes, file: Path, parameter: str) -> object:
             return safetensors.torch.load(content)
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        raise not_weights(file, parameter, error) from None
+        foreign = _FOREIGN.search(str(error))
+        raise not_weights(file, parameter, f"it holds {foreign[1]}" if foreign else None) from None
 
 
-def not_weights(file: Path, parameter: str, error: Exception) -> InputError:
-    """The error that says why a file cannot be read as weights."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return InputError(f"{parameter}: {str(file)!r} is not a file of weights ({reason})")
+def not_weights(file: Path, parameter: str, reason: str | None = None) -> InputError:
+    """The error that says why a file cannot be read as weights.
+
+    What the libraries say is kept from the reader: of any text it is a number, or the advice to
+    read the file as code.
+
+    Args:
+        file: The file.
+        parameter: The parameter that named it.
+        reason: What is known to be wrong with it.
+    """
+    reason = reason or "it is damaged, or was never one"
+    return InputError(f"{parameter}: {str(file)!r} is not a file of weights: {reason}")

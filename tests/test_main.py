@@ -18,10 +18,28 @@ def test_every_problem_is_listed_at_once(capsys):
         capsys, "train", "--folds", "1", "--backbone", "q", "--flods", "3", "--dropout", ""
     )
     assert "4 problems with the parameters" in text
-    assert "--flods: no such parameter; did you mean --folds?" in text
+    assert "--flods: no such parameter; did you mean '--folds'?" in text
     assert "backbone: should be 'c3d'," in text and "or 'cnn_lstm', got 'q'" in text
     assert "folds: should be greater than or equal to 2, got '1'" in text
     assert "dropout: should be a valid number" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "meant"),
+    [
+        ("fusion", "late_avg", "late_average"),
+        ("backbone", "slow_r50", "slow_50"),
+        ("motion_backbone", "x3dm", "x3d_m"),
+        ("balance", "Sample", "sampler"),
+    ],
+)
+def test_a_choice_that_is_nearly_right_is_proposed(option, word, meant, capsys):
+    text = message(capsys, "train", f"--{option}", word)
+    assert f"got {word!r}; did you mean {meant!r}?" in text
+
+
+def test_nothing_is_proposed_where_nothing_is_close(capsys):
+    assert "did you mean" not in message(capsys, "train", "--backbone", "q", "--folds", "1")
 
 
 def test_what_must_be_given_is_named(capsys):

@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.model_selection import BaseCrossValidator, LeaveOneGroupOut, StratifiedGroupKFold
 
 from asd_experiments.data.manifest import FEWEST_PATIENTS
-from asd_experiments.errors import InputError
+from asd_experiments.errors import InputError, unknown_choice
 
 SPLITS = ("train", "val", "test")
 
@@ -57,8 +57,7 @@ def assign_folds(
 
 def _one_row_per_patient(videos: pd.DataFrame, group_by: str) -> pd.DataFrame:
     if group_by not in videos.columns:
-        columns = ", ".join(videos.columns)
-        raise SplitError(f"group_by: unknown column {group_by!r}; choose one of: {columns}")
+        raise SplitError(f"group_by: {unknown_choice('column', group_by, videos.columns)}")
     if videos[group_by].isna().any() or (videos[group_by] == "").any():
         raise SplitError(f"group_by: column {group_by!r} is empty for some videos; fill it in")
     patients = videos.assign(group=videos[group_by].astype(str))

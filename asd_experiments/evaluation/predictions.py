@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from asd_experiments.errors import unknown_choice
+
 Split = Literal["val", "test"]
 Unit = Literal["clip", "video", "patient"]
 
@@ -137,9 +139,7 @@ def positive_index(classes: list[str], positive_class: str) -> int | None:
     if len(classes) > 2:
         return None
     if positive_class not in classes:
-        raise ValueError(
-            f"unknown positive class {positive_class!r}; choose one of: {', '.join(classes)}"
-        )
+        raise ValueError(unknown_choice("positive class", positive_class, classes))
     return classes.index(positive_class)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 from torch import Tensor
 
 from asd_experiments.config import DATASETS, FRESH
-from asd_experiments.errors import InputError
+from asd_experiments.errors import InputError, did_you_mean
 from asd_experiments.models.backbones import BACKBONES
 from asd_experiments.models.backbones.backbone import Backbone
 from asd_experiments.models.backbones.published import Published
@@ -208,31 +208,35 @@ def _choices(
 
 def _place(choice: _Choice, backbone: Backbone, key: str) -> Path:
     """The file of a backbone's weights."""
-    if choice.value not in DATASETS:
-        return Path(choice.value)
     name, published = _name(backbone), backbone.published
     own = "motion_pretrained" if key == "motion" else "pretrained"
-    if published.dataset == choice.value and published.url:
+    if choice.value not in DATASETS:
+        file = Path(choice.value)
+        if file.is_file():
+            return file
+        problem = "there is no such file"
+    elif published.dataset == choice.value and published.url:
         return fetch(published.url, f"the {choice.value} weights of {name}", own)
-    if published.dataset is None:
-        remedy = f"pass {own}=FILE if you have weights of it"
-    elif published.url:
-        remedy = f"it has others: {own}={published.dataset}"
     else:
-        remedy = (
-            f"download its {published.dataset} weights from {published.pages} and pass {own}=FILE"
+        problem = f"no hub has such weights of {name}"
+    remedy = _remedy(choice.value, published, name, own)
+    raise InputError(f"{choice.parameter}={choice.value}: {problem}; {remedy}")
+
+
+def _remedy(value: str, published: Published, name: str, parameter: str) -> str:
+    """What a network can start from, where there is nothing of the name that was given."""
+    if published.dataset is None:
+        return f"pass {parameter}=FILE if you have weights of {name}"
+    if published.url is None:
+        return (
+            f"download the {published.dataset} weights of {name} from {published.pages} "
+            f"and pass {parameter}=FILE"
         )
-    raise InputError(
-        f"{choice.parameter}={choice.value}: no hub has such weights of {name}; {remedy}"
-    )
+    hint = did_you_mean(value, [published.dataset])
+    return f"{name} starts from {parameter}={published.dataset} or a file of weights{hint}"
 
 
 def _read(path: Path, parameter: str) -> WeightsFile:
-    if not path.is_file():
-        raise InputError(
-            f"{parameter} must be {', '.join(DATASETS)} or a file of weights; "
-            f"there is no file {str(path)!r}"
-        )
     content = read_file(path, parameter)
     tensors = _tensors(parse_state(content, path, parameter))
     if not tensors:

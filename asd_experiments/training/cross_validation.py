@@ -9,7 +9,7 @@ from asd_experiments.config import TrialConfig
 from asd_experiments.data.clips import list_clips
 from asd_experiments.data.splits import assign_folds
 from asd_experiments.data.store import ClipStore
-from asd_experiments.errors import InputError
+from asd_experiments.errors import InputError, unknown_choice
 from asd_experiments.models.pretrained import FittedWeights, fit_pretrained
 from asd_experiments.models.two_stream import build_two_stream
 from asd_experiments.training.batch_size import find_batch_size
@@ -127,6 +127,4 @@ def check_trial(config: TrialConfig) -> dict[str, FittedWeights]:
 
 def _check_classes(config: TrialConfig, classes: list[str]) -> None:
     if len(classes) == 2 and config.positive_class not in classes:
-        raise InputError(
-            f"positive_class must be one of {', '.join(classes)}, got {config.positive_class!r}"
-        )
+        raise InputError(unknown_choice("positive_class", config.positive_class, classes))

@@ -54,8 +54,14 @@ def read_zoo_file(file: Path, parameter: str) -> object:
     content = read_file(file, parameter)
     try:
         return _as_tensors(_Unpickler(io.BytesIO(content), encoding="latin1").load())
-    except _BROKEN as error:
-        raise not_weights(file, parameter, error) from None
+    except _ForeignError as error:
+        raise not_weights(file, parameter, f"it holds {error}") from None
+    except _BROKEN:
+        raise not_weights(file, parameter) from None
+
+
+class _ForeignError(Exception):
+    """What a pickle holds beside arrays, numbers and texts."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -65,13 +71,13 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _ADMITTED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}") from None
+            raise _ForeignError(f"{module}.{name}") from None
 
 
 def _latin1(text: str, encoding: str) -> bytes:
     """How pickles of Python 2 write bytes."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it holds bytes in {encoding}")
+        raise _ForeignError(f"bytes in {encoding}")
     return text.encode("latin1")
 
 

@@ -150,8 +150,8 @@ def test_streams_share_no_weights():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"backbone": "c4d"}, "unknown backbone 'c4d'; choose one of: c3d"),
-        ({"fusion": "gatd"}, "unknown fusion 'gatd'; choose one of: appearance_only"),
+        ({"backbone": "c4d"}, "unknown backbone 'c4d'; choose one of: c3d.* did you mean 'c3d'"),
+        ({"fusion": "gatd"}, "unknown fusion 'gatd'; choose one of: appear.* did you mean 'gated'"),
         ({"clip_length": 2}, "clip_length of Slow must be at least 4, got 2"),
         ({"size": 24}, r"size of Slow must be at least 32 px \(its total stride\), got 24"),
     ],

@@ -77,8 +77,10 @@ def test_weights_that_cannot_be_had_are_refused_before_anything_starts(
 ):
     monkeypatch.chdir(tmp_path)
     config = pretrained_training("", tmp_path / "none.pth")  # no store: it would be simulated
-    with pytest.raises(InputError, match=r"this trial cannot be trained:\n.* no file '.*none.pth'"):
+    with pytest.raises(InputError, match=r"this trial cannot be trained:\n.*none.pth: there is no"):
         train(config)
+    with pytest.raises(InputError, match=r"motion_pretrained=none.pth: there is no such file"):
+        train(small_training("", width=1.0, motion_pretrained="none.pth"))
     assert not (tmp_path / "outputs").exists()
     with pytest.raises(InputError, match="no hub has such weights of c3d"):
         train(

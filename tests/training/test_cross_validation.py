@@ -154,7 +154,7 @@ def auroc(config, store) -> float:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"positive_class": "scoliosis"}, "positive_class must be one of ASD, non_ASD"),
+        ({"positive_class": "scoliosis"}, "unknown positive_class 'scoliosis'; choose one of: ASD"),
         ({"device": "gpu"}, "PyTorch finds no GPU"),
         ({"folds": 7}, "folds must be at most 6"),
         ({"precision": "16-mixed"}, "precision=16-mixed needs a GPU"),

@@ -1,6 +1,7 @@
 """Backbones: networks that turn a clip into a feature vector, one file each."""
 
 from asd_experiments.config import BackboneName
+from asd_experiments.errors import unknown_choice
 from asd_experiments.models.backbones.backbone import Backbone
 from asd_experiments.models.backbones.c3d import C3D
 from asd_experiments.models.backbones.c3d_gap import C3DGap
@@ -54,7 +55,7 @@ def build_backbone(
         ValueError: If the name is unknown or the network cannot take such clips.
     """
     if name not in BACKBONES:
-        raise ValueError(f"unknown backbone {name!r}; choose one of: {', '.join(BACKBONES)}")
+        raise ValueError(unknown_choice("backbone", name, BACKBONES))
     return BACKBONES[name](
         in_channels=in_channels, clip_length=clip_length, size=size, width=width, dropout=dropout
     )

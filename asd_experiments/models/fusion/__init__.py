@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from asd_experiments.config import FusionName
+from asd_experiments.errors import unknown_choice
 from asd_experiments.models.fusion.appearance_only import AppearanceOnly
 from asd_experiments.models.fusion.conv_fusion import ConvFusion
 from asd_experiments.models.fusion.cross_attention import CrossAttention
@@ -59,7 +60,7 @@ def find_fusion(name: str) -> type[Fusion]:
         ValueError: If the name is unknown.
     """
     if name not in FUSIONS:
-        raise ValueError(f"unknown fusion {name!r}; choose one of: {', '.join(FUSIONS)}")
+        raise ValueError(unknown_choice("fusion", name, FUSIONS))
     return FUSIONS[name]
 
 

@@ -51,7 +51,7 @@ def test_names_of_older_numpy_are_read(tmp_path: Path) -> None:
 def test_code_is_refused_and_not_executed(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     file = write(tmp_path / "evil.pkl", {"model": Attack(folder)})
-    with pytest.raises(InputError, match=r"evil.pkl' is not a file of weights \(it holds posix"):
+    with pytest.raises(InputError, match=r"evil.pkl' is not a file of weights: it holds posix"):
         read_zoo_file(file, "people_weights")
     assert not folder.exists()
     pickle.loads(file.read_bytes())
@@ -62,7 +62,8 @@ def test_code_is_refused_and_not_executed(tmp_path: Path) -> None:
 def test_broken_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "broken.pkl").write_bytes(content)
     with pytest.raises(
-        InputError, match=r"people_weights: '/.*broken.pkl' is not a file of weights"
+        InputError,
+        match=r"people_weights: '/.*broken.pkl' is not a file of weights: it is damaged, or was",
     ):
         read_zoo_file(tmp_path / "broken.pkl", "people_weights")
 
