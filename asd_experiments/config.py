@@ -348,7 +348,7 @@ class TrainConfig:
     """Id of the run of an unfinished trial to continue, with the same parameters."""
 
     run_name: Annotated[str | None, Unset] = None
-    """Name of the run in MLflow. Not given: backbone, fusion and clip length."""
+    """Name of the run in MLflow. Not given: the backbones, fusion and clip length."""
 
     @model_validator(mode="after")
     def _pretrained_weights_fit(self) -> "TrainConfig":

@@ -58,7 +58,6 @@ def train(config: TrainConfig) -> str:
             resume is another one.
     """
     use_tracking_store()
-    default_name = f"{config.backbone} {config.fusion} {config.clip_length} frames"
     trial = close_defaults(config, **({} if config.store else DEMO_DEFAULTS))
     check_trial(trial)
     if trial.store is None:
@@ -73,7 +72,7 @@ def train(config: TrainConfig) -> str:
         trial = replace(trial, batch_size=found)
         validation = CrossValidation(trial, store)
     try:
-        with command_run(config.run_name, default_name) as run_id:
+        with command_run(config.run_name, default_name(config)) as run_id:
             folder = _folder(trial, store, run_id, earlier)
             metrics, model_uri = run_trial(trial, store, validation, run_id, folder)
             folder.delete()
@@ -81,6 +80,12 @@ def train(config: TrainConfig) -> str:
         raise SystemExit(f"train: {error}; its run in MLflow is closed as KILLED") from error
     _print_summary(run_id, metrics, model_uri)
     return run_id
+
+
+def default_name(config: TrainConfig) -> str:
+    """What tells a trial from others at a glance: its networks, their fusion, the clip length."""
+    networks = dict.fromkeys((config.backbone, config.motion_backbone or config.backbone))
+    return f"{'+'.join(networks)} {config.fusion} {config.clip_length} frames"
 
 
 def _unfinished(config: TrialConfig, store: ClipStore) -> TrialFolder:

@@ -9,12 +9,13 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from asd_experiments.config import TrainConfig
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.models.backbones import build_backbone
 from asd_experiments.models.size import model_size
-from asd_experiments.tracking.trial import train
+from asd_experiments.tracking.trial import default_name, train
 from tests.tracking.conftest import small_training
 
 
@@ -42,6 +43,13 @@ def test_the_trial_is_finished_and_has_one_finished_child_per_fold(trial):
     folds = children(trial)
     assert sorted(fold.info.run_name for fold in folds) == ["fold 1 of 2", "fold 2 of 2"]
     assert {fold.info.status for fold in folds} == {"FINISHED"}
+
+
+def test_the_run_is_named_by_its_networks_fusion_and_clip_length(trial):
+    assert trial.info.run_name == "slow_50 late_average 8 frames"
+    same, other = (TrainConfig(motion_backbone=name) for name in ("slow_50", "x3d_m"))
+    assert default_name(same) == "slow_50 late_average 16 frames"
+    assert default_name(other) == "slow_50+x3d_m late_average 16 frames"
 
 
 def test_every_parameter_is_logged_resolved(trial):
