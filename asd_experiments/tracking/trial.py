@@ -59,18 +59,18 @@ def train(config: TrainConfig) -> str:
     """
     use_tracking_store()
     trial = close_defaults(config, **({} if config.store else DEMO_DEFAULTS))
-    check_trial(trial)
+    pretrained = check_trial(trial)
     if trial.store is None:
         trial = replace(trial, store=demo_store(trial.seed))
     store = ClipStore(str(trial.store))
-    validation = CrossValidation(trial, store)
-    for key, weights in validation.pretrained.items():
+    validation = CrossValidation(trial, store, pretrained)
+    for key, weights in pretrained.items():
         print(f"Pretrained {key} network: {weights}")
     earlier = _unfinished(trial, store) if trial.resume else None
     if trial.find_batch_size:
         found = earlier.batch_size if earlier else validation.find_batch_size()
         trial = replace(trial, batch_size=found)
-        validation = CrossValidation(trial, store)
+        validation = CrossValidation(trial, store, pretrained)
     try:
         with command_run(config.run_name, default_name(config)) as run_id:
             folder = _folder(trial, store, run_id, earlier)

@@ -1,6 +1,7 @@
 """All folds of one trial."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,16 +24,22 @@ class CrossValidation:
     Args:
         config: Configuration of the trial.
         store: Clip store.
+        pretrained: What `check_trial` gave, where it was called before. None: it is called here.
 
     Raises:
         InputError: If store, configuration and machine do not fit together; nothing was trained.
     """
 
-    def __init__(self, config: TrialConfig, store: ClipStore) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        store: ClipStore,
+        pretrained: Mapping[str, FittedWeights] | None = None,
+    ) -> None:
         self.classes: list[str] = sorted(store.videos["label"].unique())
         self._config = config
         self._store = store
-        self.pretrained = check_trial(config)
+        self.pretrained = check_trial(config) if pretrained is None else pretrained
         """What every fold starts from, by the backbone's key; empty: fresh weights."""
         _check_classes(config, self.classes)
         self.manifest = assign_folds(

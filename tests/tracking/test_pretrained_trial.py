@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
 from asd_experiments.errors import InputError
+from asd_experiments.models import pretrained
 from asd_experiments.models.backbones import build_backbone
 from asd_experiments.tracking.trial import train
+from asd_experiments.user_file import read_file
 from tests.tracking.conftest import small_training
 
 
@@ -35,7 +38,11 @@ def pretrained_training(store, weights, **changes):
 @pytest.fixture(scope="module")
 def trial(project_folder, small_store, weights):
     config = pretrained_training(small_store.url, weights, fusion="appearance_only")
-    return MlflowClient().get_run(train(config))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, "read_file", Mock(side_effect=read_file))
+        run_id = train(config)
+        assert pretrained.read_file.call_count == 1  # such a file may be large, and far away
+    return MlflowClient().get_run(run_id)
 
 
 @pytest.mark.slow
