@@ -1,14 +1,19 @@
 """The largest batch that fits."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
 
+import pandas as pd
 import torch
-from pytorch_lightning.utilities.memory import is_oom_error
-from torch.nn import functional
+from pytorch_lightning.utilities.memory import garbage_collection_cuda, is_oom_error
+from torch.utils.data import DataLoader, Dataset
 
 from asd_experiments.config import TrialConfig
+from asd_experiments.data.clips import ClipSample
 from asd_experiments.models.two_stream import STREAM_CHANNELS
-from asd_experiments.training.fit import precision, training_device
+from asd_experiments.training.fit import build_module, moving_average, run_trainer, training_device
+from asd_experiments.training.prediction import score_clips
 from asd_experiments.training.start import start_network
 
 LEAST_STEPS = 8
@@ -16,11 +21,11 @@ LEAST_STEPS = 8
 
 
 def find_batch_size(config: TrialConfig, *, num_clips: int, num_classes: int) -> int:
-    """Find the largest power of two whose training step fits the memory.
+    """Find the largest power of two with which the memory suffices to train and to predict.
 
-    The steps are taken with clips of noise, so nothing is read. Lightning's own search reads the
-    data set, writes the network to a file and, where the batch reaches the data set's size, ends
-    at a number that is no power of two.
+    That is tried as it is done later, but with clips of noise, so nothing is read. Lightning's own
+    search reads the data set, writes the network to a file and, where the batch reaches the data
+    set's size, ends at a number that is no power of two.
 
     Args:
         config: Configuration of the trial.
@@ -30,14 +35,13 @@ def find_batch_size(config: TrialConfig, *, num_clips: int, num_classes: int) ->
 
     def fits(batch_size: int) -> bool:
         try:
-            _train_twice(config, batch_size, num_classes)
+            _try_out(config, batch_size, num_classes)
         except RuntimeError as error:
             if not is_oom_error(error):
                 raise
             return False
         finally:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            garbage_collection_cuda()
         return True
 
     return largest_power_of_two(fits, most=num_clips // LEAST_STEPS)
@@ -64,23 +68,23 @@ def largest_power_of_two(fits: Callable[[int], bool], *, most: int) -> int:
     return largest
 
 
-def _train_twice(config: TrialConfig, batch_size: int, num_classes: int) -> None:
-    """Take two steps: the optimiser's memory is there from the second one on."""
-    device = training_device(config)
+def _try_out(config: TrialConfig, batch_size: int, num_classes: int) -> None:
+    """Take two steps, as the optimiser's memory is there from the second one on, and predict.
+
+    Prediction keeps nothing for a gradient, but its arithmetic is in 32 bits: with frozen backbones
+    or gradient checkpointing it takes more memory than the training.
+    """
+    shape = (config.clip_length, config.size, config.size)
     with torch.random.fork_rng():
-        network = start_network(config, num_classes=num_classes, pretrained={})
-        network.to(device).train()
-        optimizer = torch.optim.AdamW(network.parameters())
-        shape = (config.clip_length, config.size, config.size)
         appearance, motion = (
-            torch.randn(batch_size, channels, *shape, device=device)
-            for channels in STREAM_CHANNELS.values()
+            torch.randn(batch_size, channels, *shape) for channels in STREAM_CHANNELS.values()
         )
-        labels = torch.zeros(batch_size, dtype=torch.long, device=device)
-        half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision(config))
-        for _ in range(2):
-            optimizer.zero_grad()
-            with torch.autocast(device, dtype=half, enabled=half is not None):
-                scores = network(appearance, motion)
-            torch.autograd.backward(functional.cross_entropy(scores.fused.float(), labels))
-            optimizer.step()
+        nothing = torch.zeros(batch_size, dtype=torch.long)
+        batch = ClipSample(appearance=appearance, motion=motion, label=nothing, row=nothing)
+        network = start_network(config, num_classes=num_classes, pretrained={})
+        module = build_module(
+            config, network, val_clips=pd.DataFrame(), classes=[], clip_weights=torch.ones(1)
+        )
+        steps = DataLoader(cast(Dataset[ClipSample], [batch, batch]), batch_size=None)
+        run_trainer(replace(config, epochs=1), module, (steps, None), moving_average(config))
+        score_clips(network, batch, training_device(config))

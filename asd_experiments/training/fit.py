@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping
+from jaxtyping import Float
+from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from asd_experiments.config import TrialConfig
@@ -104,17 +106,12 @@ def fit_fold(
     }
     data = {split: _dataset(config, store, rows, classes) for split, rows in parts.items()}
     network = start_network(config, num_classes=len(classes), pretrained=pretrained)
-    move(network, training_device(config))
-    module = TwoStreamModule(
+    module = build_module(
+        config,
         network,
-        parts["val"][list(PLAIN_COLUMNS)],
+        val_clips=parts["val"][list(PLAIN_COLUMNS)],
         classes=classes,
         clip_weights=loss_weights(config, parts["train"], classes),
-        learning_rate=config.learning_rate,
-        backbone_lr_factor=config.backbone_lr_factor,
-        weight_decay=config.weight_decay,
-        warm_up=config.warm_up,
-        label_smoothing=config.label_smoothing,
     )
     best_epoch, history = _train(
         config,
@@ -183,9 +180,60 @@ def _train(
     reporter = Reporter(report)
     callbacks = [
         *(best, EpochSeeds(seed), EarlyStopping(SELECTION_METRIC, patience=config.patience)),
-        *([MovingAverage(config.ema)] if config.ema else []),
+        *moving_average(config),
         *(reporter, LastEpoch(last)),
     ]
+    run_trainer(config, module, loaders, callbacks, checkpoint=last if last.exists() else None)
+    kept = best.load()
+    module.load_state_dict(kept["state_dict"])
+    return kept["epoch"], reporter.history
+
+
+def build_module(
+    config: TrialConfig,
+    network: TwoStream,
+    *,
+    val_clips: pd.DataFrame,
+    classes: list[str],
+    clip_weights: Float[Tensor, " clip"],
+) -> TwoStreamModule:
+    """Build the module that trains a network as the configuration says; see `TwoStreamModule`."""
+    return TwoStreamModule(
+        network,
+        val_clips,
+        classes=classes,
+        clip_weights=clip_weights,
+        learning_rate=config.learning_rate,
+        backbone_lr_factor=config.backbone_lr_factor,
+        weight_decay=config.weight_decay,
+        warm_up=config.warm_up,
+        label_smoothing=config.label_smoothing,
+    )
+
+
+def moving_average(config: TrialConfig) -> list[Callback]:
+    """The callback that averages the weights, if the configuration asks for it."""
+    return [MovingAverage(config.ema)] if config.ema else []
+
+
+def run_trainer(
+    config: TrialConfig,
+    module: TwoStreamModule,
+    loaders: tuple[DataLoader[ClipSample], DataLoader[ClipSample] | None],
+    callbacks: list[Callback],
+    *,
+    checkpoint: Path | None = None,
+) -> None:
+    """Train as the configuration says: where, in which arithmetic, with which steps.
+
+    Args:
+        config: Configuration of the trial.
+        module: What is trained.
+        loaders: Of the training clips, and of those that validate every epoch, if any do.
+        callbacks: What happens beside.
+        checkpoint: File to go on from.
+    """
+    move(module.network, training_device(config))
     trainer = Trainer(
         accelerator=config.device,
         devices=1,
@@ -196,6 +244,8 @@ def _train(
         callbacks=callbacks,
         deterministic="warn",
         logger=False,
+        # Where none of the callbacks writes files, Lightning would add one that does.
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -206,12 +256,10 @@ def _train(
         warnings.filterwarnings("ignore", ".*does not have many workers")
         warnings.filterwarnings("ignore", ".*smaller than the logging interval")
         warnings.filterwarnings("ignore", r".*module\(s\) in eval mode")  # frozen ones
+        warnings.filterwarnings("ignore", ".*have no `val_dataloader`")  # a trial step
         trainer.fit(
-            module, *loaders, ckpt_path=str(last) if last.exists() else None, weights_only=True
+            module, *loaders, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True
         )
-    kept = best.load()
-    module.load_state_dict(kept["state_dict"])
-    return kept["epoch"], reporter.history
 
 
 def training_device(config: TrialConfig) -> Literal["cpu", "cuda"]:

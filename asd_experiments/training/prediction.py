@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from asd_experiments.data.clips import ClipDataset, InOrder
+from asd_experiments.data.clips import ClipDataset, ClipSample, InOrder
 from asd_experiments.evaluation.predictions import probability_columns
+from asd_experiments.models.fusion import Scores
 from asd_experiments.models.memory_layout import move
 from asd_experiments.models.two_stream import TwoStream
 
@@ -45,17 +46,24 @@ def predict_clips(
         sampler=InOrder(len(dataset)),
         num_workers=min(loader_workers, len(dataset)),
     )
-    move(network.eval(), device)
     tables = []
-    with torch.inference_mode():
-        for batch in loader:
-            clips = batch["appearance"].to(device), batch["motion"].to(device)
-            scores = network.scores_by_stream(*clips) if by_stream else network(*clips)
-            columns = _stream_columns(scores.appearance, "appearance", classes)
-            columns |= _stream_columns(scores.motion, "motion", classes)
-            fused = dict(zip(probability_columns(classes), _softmax(scores.fused).T, strict=True))
-            tables.append(pd.DataFrame(fused | columns))
+    for batch in loader:
+        scores = score_clips(network, batch, device, by_stream=by_stream)
+        columns = _stream_columns(scores.appearance, "appearance", classes)
+        columns |= _stream_columns(scores.motion, "motion", classes)
+        fused = dict(zip(probability_columns(classes), _softmax(scores.fused).T, strict=True))
+        tables.append(pd.DataFrame(fused | columns))
     return pd.concat(tables, ignore_index=True)
+
+
+def score_clips(
+    network: TwoStream, batch: ClipSample, device: torch.device | str, *, by_stream: bool = True
+) -> Scores:
+    """Score one batch; see `predict_clips`."""
+    move(network.eval(), device)
+    clips = batch["appearance"].to(device), batch["motion"].to(device)
+    with torch.inference_mode():
+        return network.scores_by_stream(*clips) if by_stream else network(*clips)
 
 
 def _softmax(scores: Float[Tensor, "clip num_classes"]) -> Float[np.ndarray, "clip num_classes"]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asd_experiments.config import TrialConfig
-from asd_experiments.training.batch_size import _train_twice, find_batch_size
+from asd_experiments.training.batch_size import _try_out, find_batch_size
 from asd_experiments.training.cross_validation import CrossValidation
 from asd_experiments.training.fit import precision
 
@@ -80,9 +80,9 @@ def test_the_batch_found_fits_and_twice_as_many_do_not(small_store):
     try:
         found = find_batch_size(config, num_clips=10_000, num_classes=2)
         assert found >= 2
-        _train_twice(config, found, 2)
+        _try_out(config, found, 2)
         with pytest.raises(torch.cuda.OutOfMemoryError):
-            _train_twice(config, 2 * found, 2)
+            _try_out(config, 2 * found, 2)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
         torch.cuda.empty_cache()

@@ -10,9 +10,11 @@ from pytorch_lightning import Callback
 
 from asd_experiments.config import TrialConfig
 from asd_experiments.models.fusion import Scores
-from asd_experiments.models.two_stream import build_two_stream
+from asd_experiments.models.fusion.late_separate import LateSeparate
+from asd_experiments.models.two_stream import TwoStream, build_two_stream
 from asd_experiments.training import fit
-from asd_experiments.training.batch_size import _train_twice, largest_power_of_two
+from asd_experiments.training.batch_size import _try_out, find_batch_size, largest_power_of_two
+from asd_experiments.training.callbacks import MovingAverage
 from asd_experiments.training.cross_validation import CrossValidation
 from asd_experiments.training.module import TwoStreamModule, rate_factor
 
@@ -36,6 +38,16 @@ C3D = TrialConfig(
 
 def ignore(epoch: int, figures: dict[str, float]) -> None:
     pass
+
+
+def watched(function, results: list):
+    """The same function, whose results are noted."""
+
+    def call(*args, **kwargs):
+        results.append(function(*args, **kwargs))
+        return results[-1]
+
+    return call
 
 
 class Watcher(Callback):
@@ -147,19 +159,45 @@ def test_a_network_too_large_for_two_clips_is_refused():
         largest_power_of_two(lambda size: False, most=8)
 
 
-def test_a_trial_step_runs_as_the_training_does_and_draws_nothing():
+def test_a_batch_is_tried_out_as_the_training_does_and_nothing_is_drawn(tmp_path, monkeypatch):
+    """Losses, moving average and optimiser of the trial, then a prediction; no file is written."""
+    trained, scored, trainers = [], [], []
+    monkeypatch.setattr(LateSeparate, "trained", watched(LateSeparate.trained, trained))
+    monkeypatch.setattr(TwoStream, "scores_by_stream", watched(TwoStream.scores_by_stream, scored))
+    monkeypatch.setattr(fit, "Trainer", watched(fit.Trainer, trainers))
+    monkeypatch.chdir(tmp_path)
+    options = {"fusion": "late_separate", "ema": 0.9, "gradient_clip": 1.0}
+    config = replace(C3D, backbone_lr_factor=0.5, **options)
     before = torch.random.get_rng_state()
-    _train_twice(C3D, 2, 2)
+    _try_out(config, 2, 2)
     assert torch.equal(torch.random.get_rng_state(), before)
+    assert [len(losses) for losses in trained] == [2, 2] and len(scored) == 1
+    (trainer,) = trainers
+    assert trainer.global_step == 2 and trainer.gradient_clip_val == 1.0
+    assert any(isinstance(callback, MovingAverage) for callback in trainer.callbacks)
+    assert len(trainer.optimizers[0].param_groups) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_does_not_fit_ends_the_search(monkeypatch):
+    step = TwoStreamModule.training_step
+
+    def in_little_memory(module, batch, number):
+        if len(batch["label"]) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return step(module, batch, number)
+
+    monkeypatch.setattr(TwoStreamModule, "training_step", in_little_memory)
+    assert find_batch_size(C3D, num_clips=1000, num_classes=2) == 4
 
 
 def test_the_batch_size_is_bounded_by_the_clips_of_the_smallest_fold(small_store, monkeypatch):
-    monkeypatch.setattr("asd_experiments.training.batch_size._train_twice", lambda *_: None)
+    monkeypatch.setattr("asd_experiments.training.batch_size._try_out", lambda *_: None)
     assert CrossValidation(C3D, small_store).find_batch_size() == 2
 
     def no_room(*_):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr("asd_experiments.training.batch_size._train_twice", no_room)
+    monkeypatch.setattr("asd_experiments.training.batch_size._try_out", no_room)
     with pytest.raises(ValueError, match="does not fit"):
         CrossValidation(C3D, small_store).find_batch_size()
