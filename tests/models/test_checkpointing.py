@@ -26,11 +26,21 @@ def train_once(backbone: str, fusion: str, *, gradient_checkpointing: bool):
     return scores.detach(), gradients, dict(network.named_buffers())
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_scores_gradients_and_statistics_are_those_without(backbone):
-    """Running statistics too: the second pass through a stage must not count again."""
-    scores, gradients, buffers = train_once(backbone, "late_average", gradient_checkpointing=False)
-    again = train_once(backbone, "late_average", gradient_checkpointing=True)
+@pytest.mark.parametrize(
+    ("backbone", "fusion"),
+    [
+        *((backbone, "late_average") for backbone in BACKBONES),
+        *(("slow_50", fusion) for fusion in ("lateral", "squeeze_excite")),
+        ("slowfast_50", "lateral"),
+    ],
+)
+def test_scores_gradients_and_statistics_are_those_without(backbone, fusion):
+    """Running statistics too: the second pass through a stage must not count again.
+
+    Fusions between the stages join what is computed again; SlowFast's state is a list.
+    """
+    scores, gradients, buffers = train_once(backbone, fusion, gradient_checkpointing=False)
+    again = train_once(backbone, fusion, gradient_checkpointing=True)
     assert torch.equal(scores, again[0])
     assert gradients.keys() == again[1].keys() and buffers.keys() == again[2].keys()
     for name, gradient in gradients.items():
