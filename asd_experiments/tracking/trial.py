@@ -4,12 +4,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import torch
-import yaml
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
@@ -20,31 +18,30 @@ from asd_experiments.errors import InputError
 from asd_experiments.evaluation.collapse import find_collapse
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
-from asd_experiments.models.size import model_size
-from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
 from asd_experiments.progress import TrialProgress
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
-from asd_experiments.tracking.dataset import dataset_input, store_origin
-from asd_experiments.tracking.model import ModelCard, TrialModelWriter
+from asd_experiments.tracking.model import TrialModelWriter
 from asd_experiments.tracking.runs import (
     Interrupted,
     close_as_killed,
     command_run,
     fold_run,
     log_metrics,
-    log_parameters,
     tracking_address,
     use_tracking_store,
     where_to_see,
 )
+from asd_experiments.tracking.trial_record import (
+    log_fold,
+    log_start,
+    model_card,
+    report_collapse,
+    summary,
+)
 from asd_experiments.training.checkpoints import TrialFolder
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
-from asd_experiments.training.fit import FoldResult, precision, training_device
+from asd_experiments.training.fit import FoldResult
 from asd_experiments.training.module import SELECTION_METRIC
-from asd_experiments.training.start import normalisation_of
-
-COLLAPSED = "asd.collapsed"
-"""Tag of the run of a fold, and of its trial, whose network gives every patient one answer."""
 
 
 def train(config: TrainConfig) -> str:
@@ -132,7 +129,7 @@ def run_trial(
     Returns:
         The metrics, and the URI of the logged model.
     """
-    _log_start(run_id, config, store, validation)
+    log_start(run_id, config, store, validation)
     with (
         tempfile.TemporaryDirectory(prefix="model_") as model_folder,
         _told_how_to_resume(run_id, folder),
@@ -147,7 +144,7 @@ def run_trial(
                 if reasons := find_collapse(result.predictions, validation.classes):
                     collapsed[fold] = reasons
         if collapsed:
-            _report_collapse(run_id, collapsed, validation.num_folds)
+            report_collapse(run_id, collapsed, validation.num_folds)
         predictions = pd.concat(tables, ignore_index=True)
         classes, positive = validation.classes, config.positive_class
         log_table(run_id, predictions, "predictions.parquet")
@@ -155,9 +152,9 @@ def run_trial(
         thresholds = {fold: threshold.value for fold, threshold in chosen.items()}
         metrics = evaluate(predictions, classes, positive, thresholds)
         log_metrics(run_id, metrics)
-        MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, _summary(metrics))
+        MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, summary(metrics))
         log_evaluation(run_id, predictions, classes, positive, thresholds)
-        card = _model_card(config, store, validation, thresholds)
+        card = model_card(config, store, validation, thresholds)
         return metrics, model.log(run_id, card, store.weights())
 
 
@@ -206,134 +203,16 @@ def _run_fold(
             best_epoch=result.best_epoch,
             loss=result.history[result.best_epoch - 1][SELECTION_METRIC],
         )
-        _log_fold(fold_run_id, config, validation, result)
-        for reason in find_collapse(result.predictions, validation.classes):
+        collapse = find_collapse(result.predictions, validation.classes)
+        log_fold(fold_run_id, config, validation, result, collapse)
+        for reason in collapse:
             progress.say(f"fold {fold + 1} has collapsed: {reason}")
     return result
 
 
-def _log_fold(
-    fold_run_id: str, config: TrialConfig, validation: CrossValidation, result: FoldResult
-) -> None:
-    """Log what the training of a fold has left behind."""
-    log_parameters(
-        fold_run_id,
-        {"fold": result.fold, "best_epoch": result.best_epoch, "epochs": result.epochs},
-    )
-    log_metrics(fold_run_id, {"seconds": result.seconds}, step=result.epochs)
-    figures = {f"fusion/{n}": v for n, v in result.network.fusion.figures().items()}
-    log_metrics(fold_run_id, figures, step=result.best_epoch)
-    log_table(fold_run_id, result.predictions, "predictions.parquet")
-    chosen = choose_thresholds(result.predictions, validation.classes, config.positive_class)
-    for threshold in chosen.values():
-        log_metrics(fold_run_id, {"threshold": threshold.value}, step=result.best_epoch)
-    if reasons := find_collapse(result.predictions, validation.classes):
-        MlflowClient().set_tag(fold_run_id, COLLAPSED, "; ".join(reasons))
-
-
-def _report_collapse(run_id: str, collapsed: Mapping[int, list[str]], num_folds: int) -> None:
-    """Say on the terminal and in the trial's run which folds cannot be taken at face value."""
-    folds = ", ".join(str(fold + 1) for fold in collapsed)
-    MlflowClient().set_tag(run_id, COLLAPSED, f"folds {folds} of {num_folds}")
-    print(
-        f"Collapsed folds: {folds} of {num_folds}. Their networks give (almost) all patients the "
-        "same answer, whatever the figures say; what to try is in docs/training.md",
-        file=sys.stderr,
-    )
-
-
-def _log_start(
-    run_id: str, config: TrialConfig, store: ClipStore, validation: CrossValidation
-) -> None:
-    """Log all that is known before the training: configuration, data set and folds."""
-    client = MlflowClient()
-    client.set_tag(run_id, "asd.level", "trial")
-    resolved = {
-        **asdict(config),
-        "clip_stride": config.stride,
-        "device": training_device(config),
-        "precision": precision(config),
-    }
-    facts = {
-        "classes": ", ".join(validation.classes),
-        "num_patients": store.videos["patient_id"].nunique(),
-        "num_videos": len(store.videos),
-        "num_clips": len(validation.clips),
-        "num_short_videos": int(
-            (
-                validation.clips["clip_stop"] - validation.clips["clip_start"] < config.clip_length
-            ).sum()
-        ),
-    }
-    weights = {
-        f"pretrained/{key}/{name}": value
-        for key, fitted in validation.pretrained.items()
-        for name, value in fitted.account.items()
-    }
-    normalisation = normalisation_of(config)
-    scale = {
-        f"normalisation_{name}": ", ".join(map(str, getattr(normalisation, name)))
-        for name in ("mean", "std")
-    }
-    log_parameters(run_id, {**resolved, **facts, **scale, **weights})
-    log_metrics(run_id, _model_figures(config, len(validation.classes)))
-    client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
-    client.log_dict(run_id, {**store_origin(store), "failures": store.failures}, "store.json")
-    log_table(run_id, validation.manifest, "folds.csv")
-    client.log_inputs(run_id, [dataset_input(store, "training")])
-
-
-def _model_figures(config: TrialConfig, num_classes: int) -> dict[str, float]:
-    """Parameters of both streams and the fusion, and what one clip costs them."""
-    with torch.device("meta"):
-        model = build_two_stream(**config.network, num_classes=num_classes)
-    frames = (config.clip_length, config.size, config.size)
-    size = model_size(model, *((STREAM_CHANNELS[s], *frames) for s in ("appearance", "motion")))
-    return {"model/parameters": float(size.parameters), "model/gmacs": size.gmacs}
-
-
-def _model_card(
-    config: TrialConfig,
-    store: ClipStore,
-    validation: CrossValidation,
-    thresholds: Mapping[int, float],
-) -> ModelCard:
-    return ModelCard(
-        network=config.network,
-        classes=validation.classes,
-        positive_class=config.positive_class,
-        thresholds={str(fold): value for fold, value in thresholds.items()},
-        clip_stride=config.stride,
-        segmentation=config.segmentation,
-        normalisation=asdict(normalisation_of(config)),
-        recipe=store.recipe,
-        folds=validation.num_folds,
-    )
-
-
-def _summary(metrics: Mapping[str, float]) -> str:
-    """The pooled test figures as a Markdown table, one row per unit."""
-    columns = ("balanced_accuracy", "sensitivity", "specificity", "f1")
-    lines = [
-        f"| test, pooled | AUROC [95 % CI] | {' | '.join(c.replace('_', ' ') for c in columns)} |",
-        f"|---|---|{'---|' * len(columns)}",
-    ]
-    for unit in ("patient", "video", "clip"):
-        low, high = (metrics.get(f"test/{unit}/auroc_ci_{end}") for end in ("low", "high"))
-        interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-        values = [_figure(metrics, f"test/{unit}/{column}") for column in columns]
-        auroc = _figure(metrics, f"test/{unit}/auroc")
-        lines.append(f"| {unit} | {auroc}{interval} | {' | '.join(values)} |")
-    return "\n".join(lines)
-
-
-def _figure(metrics: Mapping[str, float], name: str) -> str:
-    return f"{metrics[name]:.3f}" if name in metrics else "undefined"
-
-
 def _print_summary(run_id: str, metrics: Mapping[str, float], model_uri: str) -> None:
     """Say what came out and how to open it."""
-    print(f"\n{_summary(metrics)}\n")
+    print(f"\n{summary(metrics)}\n")
     print("\n".join(where_to_see(run_id)))
     print(f"Load it:  mlflow.set_tracking_uri({tracking_address()!r})")
     print(f"          model = mlflow.pyfunc.load_model({model_uri!r})")

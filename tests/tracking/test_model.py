@@ -42,7 +42,7 @@ def trained(project_folder: Path):
     store = str(project_folder / "store.zarr")
     preprocess(PreprocessConfig(videos=str(folder), labels=str(labels), store=store, size=48))
     with pytest.MonkeyPatch.context() as patch:
-        for place in ("training.fit", "tracking.trial"):
+        for place in ("training.fit", "tracking.trial_record"):
             patch.setattr(f"asd_experiments.{place}.normalisation_of", lambda _: NORMALISATION)
         run_id = train(small_training(store, size=48, clip_length=16))
     client = MlflowClient()

@@ -1,0 +1,149 @@
+"""What the runs of a trial and its folds hold: before the training, after a fold, at the end."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import torch
+import yaml
+from mlflow.tracking import MlflowClient
+
+from asd_experiments.config import TrialConfig
+from asd_experiments.data.store import ClipStore
+from asd_experiments.evaluation.threshold import choose_thresholds
+from asd_experiments.models.size import model_size
+from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
+from asd_experiments.tracking.artifacts import log_table
+from asd_experiments.tracking.dataset import dataset_input, store_origin
+from asd_experiments.tracking.model import ModelCard
+from asd_experiments.tracking.runs import log_metrics, log_parameters
+from asd_experiments.training.cross_validation import CrossValidation
+from asd_experiments.training.fit import FoldResult, precision, training_device
+from asd_experiments.training.start import normalisation_of
+
+COLLAPSED = "asd.collapsed"
+"""Tag of the run of a fold, and of its trial, whose network gives every patient one answer."""
+
+
+def log_start(
+    run_id: str, config: TrialConfig, store: ClipStore, validation: CrossValidation
+) -> None:
+    """Log all that is known before the training: configuration, data set and folds."""
+    client = MlflowClient()
+    client.set_tag(run_id, "asd.level", "trial")
+    resolved = {
+        **asdict(config),
+        "clip_stride": config.stride,
+        "device": training_device(config),
+        "precision": precision(config),
+    }
+    facts = {
+        "classes": ", ".join(validation.classes),
+        "num_patients": store.videos["patient_id"].nunique(),
+        "num_videos": len(store.videos),
+        "num_clips": len(validation.clips),
+        "num_short_videos": int(
+            (
+                validation.clips["clip_stop"] - validation.clips["clip_start"] < config.clip_length
+            ).sum()
+        ),
+    }
+    weights = {
+        f"pretrained/{key}/{name}": value
+        for key, fitted in validation.pretrained.items()
+        for name, value in fitted.account.items()
+    }
+    normalisation = normalisation_of(config)
+    scale = {
+        f"normalisation_{name}": ", ".join(map(str, getattr(normalisation, name)))
+        for name in ("mean", "std")
+    }
+    log_parameters(run_id, {**resolved, **facts, **scale, **weights})
+    log_metrics(run_id, _model_figures(config, len(validation.classes)))
+    client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
+    client.log_dict(run_id, {**store_origin(store), "failures": store.failures}, "store.json")
+    log_table(run_id, validation.manifest, "folds.csv")
+    client.log_inputs(run_id, [dataset_input(store, "training")])
+
+
+def _model_figures(config: TrialConfig, num_classes: int) -> dict[str, float]:
+    """Parameters of both streams and the fusion, and what one clip costs them."""
+    with torch.device("meta"):
+        model = build_two_stream(**config.network, num_classes=num_classes)
+    frames = (config.clip_length, config.size, config.size)
+    size = model_size(model, *((STREAM_CHANNELS[s], *frames) for s in ("appearance", "motion")))
+    return {"model/parameters": float(size.parameters), "model/gmacs": size.gmacs}
+
+
+def log_fold(
+    fold_run_id: str,
+    config: TrialConfig,
+    validation: CrossValidation,
+    result: FoldResult,
+    collapse: list[str],
+) -> None:
+    """Log what the training of a fold has left behind, and why it has collapsed if it has."""
+    log_parameters(
+        fold_run_id,
+        {"fold": result.fold, "best_epoch": result.best_epoch, "epochs": result.epochs},
+    )
+    log_metrics(fold_run_id, {"seconds": result.seconds}, step=result.epochs)
+    figures = {f"fusion/{n}": v for n, v in result.network.fusion.figures().items()}
+    log_metrics(fold_run_id, figures, step=result.best_epoch)
+    log_table(fold_run_id, result.predictions, "predictions.parquet")
+    chosen = choose_thresholds(result.predictions, validation.classes, config.positive_class)
+    for threshold in chosen.values():
+        log_metrics(fold_run_id, {"threshold": threshold.value}, step=result.best_epoch)
+    if collapse:
+        MlflowClient().set_tag(fold_run_id, COLLAPSED, "; ".join(collapse))
+
+
+def report_collapse(run_id: str, collapsed: Mapping[int, list[str]], num_folds: int) -> None:
+    """Say on the terminal and in the trial's run which folds cannot be taken at face value."""
+    folds = ", ".join(str(fold + 1) for fold in collapsed)
+    MlflowClient().set_tag(run_id, COLLAPSED, f"folds {folds} of {num_folds}")
+    print(
+        f"Collapsed folds: {folds} of {num_folds}. Their networks give (almost) all patients the "
+        "same answer, whatever the figures say; what to try is in docs/training.md",
+        file=sys.stderr,
+    )
+
+
+def model_card(
+    config: TrialConfig,
+    store: ClipStore,
+    validation: CrossValidation,
+    thresholds: Mapping[int, float],
+) -> ModelCard:
+    """All that the logged model needs beside its networks."""
+    return ModelCard(
+        network=config.network,
+        classes=validation.classes,
+        positive_class=config.positive_class,
+        thresholds={str(fold): value for fold, value in thresholds.items()},
+        clip_stride=config.stride,
+        segmentation=config.segmentation,
+        normalisation=asdict(normalisation_of(config)),
+        recipe=store.recipe,
+        folds=validation.num_folds,
+    )
+
+
+def summary(metrics: Mapping[str, float]) -> str:
+    """The pooled test figures as a Markdown table, one row per unit."""
+    columns = ("balanced_accuracy", "sensitivity", "specificity", "f1")
+    lines = [
+        f"| test, pooled | AUROC [95 % CI] | {' | '.join(c.replace('_', ' ') for c in columns)} |",
+        f"|---|---|{'---|' * len(columns)}",
+    ]
+    for unit in ("patient", "video", "clip"):
+        low, high = (metrics.get(f"test/{unit}/auroc_ci_{end}") for end in ("low", "high"))
+        interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+        values = [_figure(metrics, f"test/{unit}/{column}") for column in columns]
+        auroc = _figure(metrics, f"test/{unit}/auroc")
+        lines.append(f"| {unit} | {auroc}{interval} | {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
+def _figure(metrics: Mapping[str, float], name: str) -> str:
+    return f"{metrics[name]:.3f}" if name in metrics else "undefined"
