@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
@@ -25,6 +25,20 @@ def progress_bar(
     return tqdm(
         items, total=total, desc=title, unit=unit, mininterval=interval, maxinterval=interval
     )
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """What is told how far a trial is."""
+
+    def epoch(self, fold: int, loss: float) -> None:
+        """Take note of an epoch of a fold, counted from 0, and of its validation loss."""
+
+    def fold_done(self, fold: int, *, epochs: int, best_epoch: int, loss: float) -> None:
+        """Take note of the end of a fold of so many epochs; the loss is its best epoch's."""
+
+    def say(self, line: str) -> None:
+        """Tell the user something beside."""
 
 
 class TrialProgress:

@@ -18,7 +18,7 @@ from asd_experiments.errors import InputError
 from asd_experiments.evaluation.collapse import find_collapse
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
-from asd_experiments.progress import TrialProgress
+from asd_experiments.progress import Progress, TrialProgress
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
 from asd_experiments.tracking.model import TrialModelWriter
 from asd_experiments.tracking.runs import (
@@ -71,7 +71,11 @@ def train(config: TrainConfig) -> str:
     try:
         with command_run(config.run_name, default_name(config)) as run_id:
             folder = _folder(trial, store, run_id, earlier)
-            metrics, model_uri = run_trial(trial, store, validation, run_id, folder)
+            with (
+                _told_how_to_resume(run_id, folder),
+                TrialProgress(validation.num_folds, trial.epochs) as progress,
+            ):
+                metrics, model_uri = run_trial(trial, store, validation, run_id, folder, progress)
             folder.delete()
     except Interrupted as error:
         raise SystemExit(f"train: {error}; its run in MLflow is closed as KILLED") from error
@@ -116,6 +120,7 @@ def run_trial(
     validation: CrossValidation,
     run_id: str,
     folder: TrialFolder,
+    progress: Progress,
 ) -> tuple[dict[str, float], str]:
     """Train and evaluate all folds and log everything to a run, as soon as it is there.
 
@@ -125,24 +130,21 @@ def run_trial(
         validation: Its folds, ready to be trained.
         run_id: Its run, open.
         folder: Where finished folds and the last epoch are kept; it stays as it is on an error.
+        progress: Is told of every epoch and fold; what it raises ends the trial.
 
     Returns:
         The metrics, and the URI of the logged model.
     """
     log_start(run_id, config, store, validation)
-    with (
-        tempfile.TemporaryDirectory(prefix="model_") as model_folder,
-        _told_how_to_resume(run_id, folder),
-    ):
+    with tempfile.TemporaryDirectory(prefix="model_") as model_folder:
         model = TrialModelWriter(Path(model_folder))
         tables, collapsed = [], {}
-        with TrialProgress(validation.num_folds, config.epochs) as progress:
-            for fold in range(validation.num_folds):
-                result = _run_fold(run_id, config, validation, fold, folder, progress)
-                model.add_fold(fold, result.network)
-                tables.append(result.predictions)
-                if reasons := find_collapse(result.predictions, validation.classes):
-                    collapsed[fold] = reasons
+        for fold in range(validation.num_folds):
+            result = _run_fold(run_id, config, validation, fold, folder, progress)
+            model.add_fold(fold, result.network)
+            tables.append(result.predictions)
+            if reasons := find_collapse(result.predictions, validation.classes):
+                collapsed[fold] = reasons
         if collapsed:
             report_collapse(run_id, collapsed, validation.num_folds)
         predictions = pd.concat(tables, ignore_index=True)
@@ -178,7 +180,7 @@ def _run_fold(
     validation: CrossValidation,
     fold: int,
     folder: TrialFolder,
-    progress: TrialProgress,
+    progress: Progress,
 ) -> FoldResult:
     """Train one fold in a run of its own, with its curves, figures and predictions.
 
