@@ -11,7 +11,7 @@ Share of the peak: three times that (a backward pass costs two forward ones), ag
 peak of the card in that arithmetic as its maker states it, where it is known.
 
     OMP_NUM_THREADS=1 python benchmarks/models.py --device cpu --clip_length 8 --size 56
-    python benchmarks/models.py --device cuda --batch_size 16 --steps 10
+    python benchmarks/models.py --device cuda --batch_size 16 --steps 6
 
 What a card of 12 GB can train at batch one, the longest and largest clips of the search:
 
