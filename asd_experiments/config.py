@@ -72,7 +72,7 @@ def _written_out(value: object) -> object:
 
 Unset = BeforeValidator(_empty_means_unset)
 Side = Annotated[int, Field(ge=32, le=1024)]
-Width = Annotated[float, Field(gt=0, le=4)]
+Width = Annotated[float, Field(ge=0.05, le=4)]
 Rate = Annotated[float, Field(ge=1, le=240)]
 Text = Annotated[str, BeforeValidator(_written_out)]
 

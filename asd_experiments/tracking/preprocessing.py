@@ -15,11 +15,11 @@ from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.manifest import FIRST_ROW
 from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
+from asd_experiments.interruption import Interrupted
 from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
 from asd_experiments.tracking.runs import (
-    Interrupted,
     command_run,
     log_metrics,
     log_parameters,

@@ -2,14 +2,12 @@
 
 import os
 import re
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from urllib.parse import urlsplit
 
 import mlflow
@@ -19,15 +17,12 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from asd_experiments.config import as_text
+from asd_experiments.interruption import Interrupted, stop_signals_raise
 
 EXPERIMENT = "asd_experiments"
 """Experiment of runs that are started without `mlflow run` and without a chosen experiment."""
 
 MAX_PARAM_LENGTH = 6000
-
-
-class Interrupted(BaseException):
-    """Somebody asked this process to stop."""
 
 
 def use_tracking_store() -> None:
@@ -55,7 +50,7 @@ def command_run(name: str | None, default_name: str, *, discreet: bool = False) 
     """
     new_name = None if os.environ.get("MLFLOW_RUN_ID") else name or default_name
     client = MlflowClient()
-    with _stop_signals_raise():
+    with stop_signals_raise():
         run = mlflow.start_run(experiment_id=_experiment_id(), run_name=new_name)
         run_id = run.info.run_id
         try:
@@ -109,6 +104,14 @@ def close_as_killed(run_id: str) -> None:
     for open_run in (run, *children):
         if open_run.info.status == "RUNNING":
             client.set_terminated(open_run.info.run_id, "KILLED")
+
+
+def has_finished(run_id: str) -> bool:
+    """Whether a run came to its end; one that this tracking server does not know did not."""
+    try:
+        return bool(MlflowClient().get_run(run_id).info.status == "FINISHED")
+    except MlflowException:
+        return False
 
 
 def end_state(error: BaseException) -> str:
@@ -168,28 +171,6 @@ def tracking_address() -> str:
         return uri
     server = urlsplit(uri)
     return server._replace(netloc=server.netloc.rpartition("@")[2]).geturl()
-
-
-@contextmanager
-def _stop_signals_raise() -> Iterator[None]:
-    """Turn the first request to stop into an exception, and let no second one disturb the closing.
-
-    Ctrl-C below `mlflow run` sends SIGINT to this process, and SIGTERM a moment later.
-    """
-    stopping = False
-
-    def stop(number: int, _: FrameType | None) -> None:
-        nonlocal stopping
-        if not stopping:
-            stopping = True
-            raise Interrupted(f"stopped by {signal.Signals(number).name}")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _named_at_random(run: Run) -> bool:

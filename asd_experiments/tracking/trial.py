@@ -18,14 +18,15 @@ from asd_experiments.errors import InputError
 from asd_experiments.evaluation.collapse import find_collapse
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
+from asd_experiments.interruption import Interrupted
 from asd_experiments.progress import Progress, TrialProgress
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
 from asd_experiments.tracking.model import TrialModelWriter
 from asd_experiments.tracking.runs import (
-    Interrupted,
     close_as_killed,
     command_run,
     fold_run,
+    has_finished,
     log_metrics,
     tracking_address,
     use_tracking_store,
@@ -91,6 +92,8 @@ def default_name(config: TrainConfig) -> str:
 
 def _unfinished(config: TrialConfig, store: ClipStore) -> TrialFolder:
     """What the trial to be resumed left behind, checked against this configuration."""
+    if has_finished(str(config.resume)):
+        raise InputError(f"resume: the run {config.resume} has finished; nothing is left to do")
     folder = TrialFolder.find(Path(config.checkpoints), str(config.resume))
     if config.find_batch_size:
         config = replace(config, batch_size=folder.batch_size)

@@ -1,5 +1,6 @@
 """What happens between the epochs of a fold."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EMAWeightAveraging
 
+from asd_experiments.errors import InputError
+from asd_experiments.interruption import raise_if_stopped
 from asd_experiments.training.files import write_atomically
+
+
+class DivergedError(InputError):
+    """The loss of a training is no number any more."""
+
 
 EpochReport = Callable[[int, dict[str, float]], None]
 """Called after every epoch with its number, counted from 1, and its figures."""
@@ -37,6 +45,28 @@ class Reporter(Callback):
         self.history = list(state_dict["history"])
         for number, figures in enumerate(self.history, start=1):
             self._report(number, figures)
+
+
+class Stops(Callback):
+    """Ends the training at the next batch if a request to stop was lost."""
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Look for a request."""
+        raise_if_stopped()
+
+
+class Divergence(Callback):
+    """Ends a training whose loss is no number: nothing good comes after that."""
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Look at the losses of the epoch, before it is kept."""
+        losses = {n: float(v) for n, v in trainer.callback_metrics.items() if n.endswith("/loss")}
+        if lost := [name for name, loss in losses.items() if not math.isfinite(loss)]:
+            raise DivergedError(
+                f"the training has diverged: {', '.join(lost)} of epoch "
+                f"{trainer.current_epoch + 1} is no number; choose a smaller learning_rate, "
+                "gradient_clip=1, a larger batch_size or precision=32-true"
+            )
 
 
 class EpochSeeds(Callback):

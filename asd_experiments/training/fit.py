@@ -26,11 +26,13 @@ from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.models.two_stream import TwoStream
 from asd_experiments.training.callbacks import (
     BestEpoch,
+    Divergence,
     EpochReport,
     EpochSeeds,
     LastEpoch,
     MovingAverage,
     Reporter,
+    Stops,
 )
 from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule
 from asd_experiments.training.prediction import predict_clips
@@ -179,6 +181,7 @@ def _train(
     last, best = folder / LAST_EPOCH, BestEpoch(folder / BEST_EPOCH, SELECTION_METRIC)
     reporter = Reporter(report)
     callbacks = [
+        *(Stops(), Divergence()),
         *(best, EpochSeeds(seed), EarlyStopping(SELECTION_METRIC, patience=config.patience)),
         *moving_average(config),
         *(reporter, LastEpoch(last)),

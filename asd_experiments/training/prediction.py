@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from asd_experiments.data.clips import ClipDataset, ClipSample, InOrder
 from asd_experiments.evaluation.predictions import probability_columns
+from asd_experiments.interruption import leave_stopping_to_the_parent
 from asd_experiments.models.fusion import Scores
 from asd_experiments.models.memory_layout import move
 from asd_experiments.models.two_stream import TwoStream
@@ -45,6 +46,7 @@ def predict_clips(
         batch_size=batch_size,
         sampler=InOrder(len(dataset)),
         num_workers=min(loader_workers, len(dataset)),
+        worker_init_fn=leave_stopping_to_the_parent,
     )
     tables = []
     for batch in loader:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from asd_experiments.config import TrialConfig
 from asd_experiments.data.clips import ClipDataset, ClipSample, Drawn, InOrder, Shuffled
+from asd_experiments.interruption import leave_stopping_to_the_parent
 
 
 def clip_weights(clips: pd.DataFrame, classes: list[str]) -> Float[Tensor, " clip"]:
@@ -65,6 +66,7 @@ def training_loader(
         drop_last=len(dataset) % config.batch_size == 1 and len(dataset) > 1,  # batch norm needs 2
         num_workers=config.loader_workers,
         persistent_workers=config.loader_workers > 0,
+        worker_init_fn=leave_stopping_to_the_parent,
     )
 
 
@@ -76,4 +78,5 @@ def ordered_loader(config: TrialConfig, dataset: ClipDataset) -> DataLoader[Clip
         sampler=InOrder(len(dataset)),
         num_workers=config.loader_workers,
         persistent_workers=config.loader_workers > 0,
+        worker_init_fn=leave_stopping_to_the_parent,
     )

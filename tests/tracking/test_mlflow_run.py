@@ -64,14 +64,18 @@ def test_train_is_one_trial_with_its_folds(tmp_path, small_store):
 def test_wrong_parameters_end_the_run_as_failed_with_all_of_them_named(tmp_path):
     done = run(tmp_path, "train", folds=1, backbone="q", flods=3)
     assert done.returncode != 0
-    for expected in ("3 problems", "did you mean --folds", "got 'q'", "got '1'"):
+    for expected in ("3 problems", "did you mean '--folds'", "got 'q'", "got '1'"):
         assert expected in done.stderr
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert [r.info.status for r in client.search_runs(["0"])] == ["FAILED"]
 
 
-def stopped(tmp_path: Path, command: list[str], send: Callable[[int], None]) -> None:
-    """Start a training, stop it in the middle of a fold, and look at what is left of it."""
+def stopped(tmp_path: Path, command: list[str], send: Callable[[int], None]) -> str:
+    """Start a training, stop it in the middle of a fold, and look at what is left of it.
+
+    Returns:
+        What it said.
+    """
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     client.search_experiments()  # makes the database before two processes want to
     process = subprocess.Popen(
@@ -87,22 +91,33 @@ def stopped(tmp_path: Path, command: list[str], send: Callable[[int], None]) -> 
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(1)
     send(process.pid)
-    process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     assert process.returncode != 0
     assert [r.info.status for r in runs(tmp_path, "fold")] == ["KILLED"]
+    return said.decode()
 
 
 ENDLESS = {**SMALL, "epochs": 1000, "patience": 1000}
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_training_that_is_stopped_is_killed_with_its_fold(tmp_path, small_store, stop):
-    """The signal goes to the training process itself, as a batch scheduler sends it."""
-    settings = {**ENDLESS, "store": small_store.url}
+@pytest.mark.parametrize(
+    ("send", "stop", "loader_workers"),
+    [
+        (os.kill, signal.SIGTERM, 0),
+        (os.kill, signal.SIGINT, 0),
+        (os.killpg, signal.SIGTERM, 2),  # to those that read clips, too
+    ],
+)
+def test_a_training_that_is_stopped_is_killed_with_its_fold(
+    tmp_path, small_store, send, stop, loader_workers
+):
+    """The signal goes to the training itself, as a batch scheduler or a terminal sends it."""
+    settings = {**ENDLESS, "store": small_store.url, "loader_workers": loader_workers}
     words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "asd_experiments", "train", *words]
-    stopped(tmp_path, command, lambda pid: os.kill(pid, stop))
+    said = stopped(tmp_path, command, lambda pid: send(pid, stop))
     assert [r.info.status for r in runs(tmp_path, "trial")] == ["KILLED"]
+    assert "Traceback" not in said and f"stopped by {stop.name}" in said
 
 
 def test_ctrl_c_reaches_everything_below_mlflow_run(tmp_path, small_store):

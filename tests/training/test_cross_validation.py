@@ -182,3 +182,9 @@ def test_what_does_not_fit_is_refused_before_training(small_store, changes, mess
         pytest.skip("this machine has a GPU")
     with pytest.raises(InputError, match=message):
         CrossValidation(replace(SMALL, **changes), small_store)
+
+
+def test_a_training_that_diverges_says_so_at_once(small_store):
+    config = replace(SMALL, learning_rate=1e30, epochs=50, warm_up=0.0)
+    with pytest.raises(InputError, match=r"diverged: .* of epoch 1 is no number; choose a smaller"):
+        CrossValidation(config, small_store).fit(0, ignore)

@@ -1,0 +1,33 @@
+import os
+import signal
+
+import pytest
+
+from asd_experiments.interruption import Interrupted, raise_if_stopped, stop_signals_raise
+
+
+def test_the_first_request_raises_and_no_second_one_does():
+    with stop_signals_raise():
+        with pytest.raises(Interrupted, match="stopped by SIGINT"):
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+    raise_if_stopped()  # what was asked for is done
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_request_that_was_lost_is_found():
+    class Deleted:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with stop_signals_raise():
+        Deleted()  # Python prints the exception and goes on
+        with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+            raise_if_stopped()
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    with stop_signals_raise():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
