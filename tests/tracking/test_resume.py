@@ -81,6 +81,8 @@ def test_the_result_is_that_of_an_undisturbed_trial(
         history = client.get_metric_history(child.info.run_id, "val/patient/loss")
         assert sorted(point.step for point in history) == [1, 2]
     assert list((project_folder / "outputs" / "checkpoints").iterdir()) == []
+    with pytest.raises(InputError, match=f"{resumed} has finished; nothing is left to do"):
+        train(small_training(**settings, resume=resumed))
 
 
 def test_a_collapse_is_told_and_tagged(settings, monkeypatch, capsys):
