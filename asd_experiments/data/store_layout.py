@@ -2,21 +2,28 @@
 
 Layout (`schema` 2)::
 
-    /                 attributes: schema, recipe, backends, videos (the index), failures, digest
+    /                 attributes: schema, recipe, backends, weights_sha256 (by role); and, once a
+                      run has finished, videos (the index), failures, digest
+    /mark_<random>/   only while a cluster works on the store: nodes know it by this group;
+                      attribute: made_at, seconds since 1970
     /weights/<role>   u8 [byte], weights of the network that finds people, segments or computes
-                      flow (role: people, segment, flow), where the method has one
-    /videos/<key>/    key = start of the source file's SHA-256; attributes: see `VideoFacts`
+                      flow (role: people, segment, flow), where the method has one;
+                      attribute: sha256, written last
+    /videos/<key>/    key = start of the source file's SHA-256; attributes: facts (see
+                      `VideoFacts`), content_sha256 (of every array, by name), committed
         rgb           u8  [time, size, size, 3]    person-centred square
         mask          u8  [time, size, size]       1 = body
-        flow          i16 [time - 1, size, size, 2] displacement to the next frame, quantised
+        flow          i16 [time - 1, size, size, 2] displacement to the next frame, x and y, in
+                      steps of `FLOW_STEP_PX`: a constant of the schema, stored nowhere
         track         f32 [time, 4]                crop window x0, y0, x1, y1, source pixels
         presence      u8  [source time]            see `Presence`
 
 A video is stored in stretches of consecutive source frames; no clip reaches across the end of one,
 and the flow from its last frame to the first frame of the next stretch is zero.
 
-A video is visible to readers once its group's attributes say `committed`, which is the last write
-of a video and a single one; the index and the digest in the root appear when a run has finished.
+A video's attributes are its last write and a single one. It is whole, and is listed in the index
+when the run finishes, if its `committed` is the digest of the root's schema, recipe, backends and
+weights_sha256: it was made in this very way.
 
 Any number of processes may write different videos at the same time, each with its own
 `StoreWriter`. Two at the same video do no harm where the same video gives the same bytes: nothing

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import zarr
 
-from asd_experiments.data import store_writer
+from asd_experiments.data import store_layout, store_writer
 from asd_experiments.data.array_writer import CHUNK_FRAMES
 from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore
@@ -30,6 +30,18 @@ def test_what_is_written_is_read(tmp_path):
     assert np.array_equal(part.flow, np.stack([f.flow for f in written[6:17]]))
     assert np.array_equal(store.presence(row["key"]), described(1, 20)[1])
     assert np.array_equal(store.track(row["key"]), np.stack([f.window for f in written]))
+
+
+def test_the_layout_tells_of_every_group_array_and_attribute(tmp_path):
+    url = str(tmp_path / "s.zarr")
+    writer = StoreWriter(url, RECIPE, {}, {"flow": b"weights"})
+    writer.write(*described(1, 4), frames(4))
+    writer.finish(labels_of(1), [])
+    nodes = dict(zarr.open_group(url).members(max_depth=None))
+    assert len(nodes) == 9  # weights and the flow's, videos and one with its five arrays
+    names = {name.split("/")[-1] for name in nodes} - {key_of(1), "flow"}
+    names |= {name for node in (zarr.open_group(url), *nodes.values()) for name in node.attrs}
+    assert [name for name in names if name not in store_layout.__doc__.split("\n\n")[2]] == []
 
 
 def test_flow_is_kept_to_half_a_step():
