@@ -179,6 +179,27 @@ def refuse_other_folder(storage: Storage, url: str) -> None:
             raise StoreError(f"{url!r} is a folder with other things in it; choose a new name")
 
 
+def refuse_file(storage: Storage, url: str) -> None:
+    """A store is a folder: it can neither be a file nor lie below one.
+
+    Raises:
+        StoreError: If there is such a file.
+    """
+    if storage.folder is None:
+        return
+    for place in (storage.folder, *storage.folder.parents):
+        if place.is_file():
+            how = "is a file" if place == storage.folder else f"lies below the file {str(place)!r}"
+            raise StoreError(f"store must be a folder or a URL, but {url!r} {how}; choose another")
+
+
+def damaged(url: str | Store) -> StoreError:
+    """What to raise where an attributes file cannot be read."""
+    return StoreError(
+        f"{str(url)!r} is damaged: its zarr.json is no JSON; delete the store and run preprocess"
+    )
+
+
 def _to_disk(place: Path) -> None:
     try:
         descriptor = os.open(place, os.O_RDONLY)

@@ -11,8 +11,9 @@ import zarr
 from jaxtyping import Float32, UInt8
 from zarr.abc.store import Store
 
-from asd_experiments.data.storage import StoreError, open_storage
-from asd_experiments.data.store_layout import FLOW_STEP_PX, SCHEMA, damaged, refuse_file
+from asd_experiments.data.quantised_flow import restore_flow
+from asd_experiments.data.storage import StoreError, damaged, open_storage, refuse_file
+from asd_experiments.data.store_layout import SCHEMA
 
 
 class StoredFrames(NamedTuple):
@@ -93,7 +94,7 @@ class ClipStore:
         return StoredFrames(
             np.asarray(rgb[start:stop]),
             np.asarray(mask[start:stop]),
-            np.multiply(flow[start : stop - 1], np.float32(FLOW_STEP_PX), dtype=np.float32),
+            restore_flow(np.asarray(flow[start : stop - 1])),
         )
 
     def track(self, key: str) -> Float32[np.ndarray, "time 4"]:

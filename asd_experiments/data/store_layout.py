@@ -14,7 +14,7 @@ Layout (`schema` 2)::
         rgb           u8  [time, size, size, 3]    person-centred square
         mask          u8  [time, size, size]       1 = body
         flow          i16 [time - 1, size, size, 2] displacement to the next frame, x and y, in
-                      steps of `FLOW_STEP_PX`: a constant of the schema, stored nowhere
+                      steps of `quantised_flow.FLOW_STEP_PX`, a constant of the schema
         track         f32 [time, 4]                crop window x0, y0, x1, y1, source pixels
         presence      u8  [source time]            see `Presence`
 
@@ -41,12 +41,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from zarr.abc.store import Store
-
-from asd_experiments.data.storage import Storage, StoreError
 
 SCHEMA = 2
-FLOW_STEP_PX = 1 / 64
 
 
 class Presence(IntEnum):
@@ -119,20 +115,3 @@ class PreparedFrame(NamedTuple):
 def video_key(source_sha256: str) -> str:
     """Name of a video's group in the store."""
     return source_sha256[:16]
-
-
-def refuse_file(storage: Storage, url: str) -> None:
-    """A store is a folder: it can neither be a file nor lie below one."""
-    if storage.folder is None:
-        return
-    for place in (storage.folder, *storage.folder.parents):
-        if place.is_file():
-            how = "is a file" if place == storage.folder else f"lies below the file {str(place)!r}"
-            raise StoreError(f"store must be a folder or a URL, but {url!r} {how}; choose another")
-
-
-def damaged(url: str | Store) -> StoreError:
-    """What to raise where an attributes file cannot be read."""
-    return StoreError(
-        f"{str(url)!r} is damaged: its zarr.json is no JSON; delete the store and run preprocess"
-    )

@@ -12,26 +12,24 @@ from typing import Any
 
 import numpy as np
 import zarr
-from jaxtyping import Float32, Int16, UInt8
+from jaxtyping import UInt8
 from zarr.abc.store import Store
 from zarr.errors import ContainsGroupError
 
 from asd_experiments.data.array_writer import ArrayWriter, array_in
-from asd_experiments.data.storage import StoreError, open_storage, refuse_other_folder
-from asd_experiments.data.store_layout import (
-    FLOW_STEP_PX,
-    SCHEMA,
-    PreparedFrame,
-    VideoFacts,
+from asd_experiments.data.quantised_flow import quantise_flow
+from asd_experiments.data.storage import (
+    StoreError,
     damaged,
+    open_storage,
     refuse_file,
-    video_key,
+    refuse_other_folder,
 )
+from asd_experiments.data.store_layout import SCHEMA, PreparedFrame, VideoFacts, video_key
 
 _WRITTEN_LATER = {"videos", "failures", "digest"}
 _STALE_SECONDS = 2  # the temporary file of a chunk lives for milliseconds
 _LEFTOVER_SECONDS = 3600
-_INT16 = np.iinfo(np.int16)
 
 
 class StoreWriter:
@@ -194,14 +192,6 @@ class StoreWriter:
             "", "videos/", "weights/**/", older_than_seconds=_LEFTOVER_SECONDS
         )
         return digest
-
-
-def quantise_flow(
-    flow: Float32[np.ndarray, "*shape"],
-) -> Int16[np.ndarray, "*shape"]:
-    """Store flow in steps of `FLOW_STEP_PX`; the error is at most half a step."""
-    steps = np.rint(flow / FLOW_STEP_PX)
-    return np.clip(steps, _INT16.min, _INT16.max).astype(np.int16)
 
 
 def _refuse_other_origin(

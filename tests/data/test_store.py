@@ -6,8 +6,8 @@ from asd_experiments.data import store_layout, store_writer
 from asd_experiments.data.array_writer import CHUNK_FRAMES
 from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore
-from asd_experiments.data.store_layout import FLOW_STEP_PX, PreparedFrame, video_key
-from asd_experiments.data.store_writer import StoreWriter, quantise_flow
+from asd_experiments.data.store_layout import PreparedFrame, video_key
+from asd_experiments.data.store_writer import StoreWriter
 from tests.conftest import facts_of
 from tests.data.builders import RECIPE, described, frames, key_of, labels_of
 
@@ -42,12 +42,6 @@ def test_the_layout_tells_of_every_group_array_and_attribute(tmp_path):
     names = {name.split("/")[-1] for name in nodes} - {key_of(1), "flow"}
     names |= {name for node in (zarr.open_group(url), *nodes.values()) for name in node.attrs}
     assert [name for name in names if name not in store_layout.__doc__.split("\n\n")[2]] == []
-
-
-def test_flow_is_kept_to_half_a_step():
-    flow = np.random.default_rng(0).uniform(-40, 40, (50, 50, 2)).astype(np.float32)
-    restored = quantise_flow(flow) * FLOW_STEP_PX
-    assert np.abs(restored - flow).max() <= FLOW_STEP_PX / 2 + 1e-6
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 4), (4, 4), (0, 21)])
