@@ -1,16 +1,15 @@
 """PyTorch networks: their weights from a file or from torchvision's hub, and where they run."""
 
 import json
-import urllib.error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+from asd_experiments.hub import fetch
 from asd_experiments.weights import read_state
 from preprocess.method import MethodError, WeightsSource
 from preprocess.weights import refuse_config
@@ -43,12 +42,12 @@ class HubNetwork:
             The weights as safetensors.
 
         Raises:
-            InputError: If the file cannot be read.
-            MethodError: If they cannot be downloaded, or belong to another network.
+            InputError: If the file cannot be read or downloaded.
+            MethodError: If it holds the weights of another network.
         """
         refuse_config(source, self.option)
-        weights = self._download() if source.file is None else self._read(source.file)
-        fitting = fit(self.build(), weights)
+        file = source.file or fetch(self.hub.url, f"the weights of {self.name}", self._parameter)
+        fitting = fit(self.build(), read_state(file, self._parameter))
         if fitting is None:
             raise MethodError(
                 f"{self._parameter} does not hold the weights of {self.name}; "
@@ -71,18 +70,6 @@ class HubNetwork:
     @property
     def _parameter(self) -> str:
         return f"{self.option.split('=')[0]}_weights"
-
-    def _read(self, file: Path) -> object:
-        return read_state(file, self._parameter)
-
-    def _download(self) -> object:
-        try:
-            return self.hub.get_state_dict(progress=False, check_hash=True)
-        except (urllib.error.URLError, OSError, RuntimeError) as error:
-            raise MethodError(
-                f"the weights of {self.name} cannot be downloaded ({error}); "
-                f"fetch {self.hub.url} elsewhere and pass {self._parameter}=FILE"
-            ) from None
 
 
 def fit(network: nn.Module, weights: object) -> dict[str, Tensor] | None:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from asd_experiments.config import DATASETS, FRESH
 from asd_experiments.errors import InputError, did_you_mean
+from asd_experiments.hub import fetch
 from asd_experiments.models.backbones import BACKBONES
 from asd_experiments.models.backbones.backbone import Backbone
 from asd_experiments.models.backbones.published import Published
-from asd_experiments.models.hub import fetch
 from asd_experiments.models.stem import adapt_stem, can_adapt
 from asd_experiments.models.two_stream import TwoStream
 from asd_experiments.normalisation import KINETICS

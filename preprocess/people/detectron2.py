@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asd_experiments.hub import fetch
 from asd_experiments.weights import read_state
 from preprocess.method import Method, MethodError, WeightsSource
 from preprocess.network import best_device, fit, metadata_of, to_bytes
@@ -99,9 +100,9 @@ def load_weights(source: WeightsSource) -> bytes:
         The weights as safetensors, with the whole configuration beside them.
 
     Raises:
-        InputError: If the file of weights cannot be read.
-        MethodError: If detectron2 is not installed, or the weights cannot be downloaded or do not
-            belong to the configuration.
+        InputError: If the file of weights cannot be read or downloaded.
+        MethodError: If detectron2 is not installed, or the weights do not belong to the
+            configuration.
     """
     _import("detectron2")
     name = source.config or _DEFAULT_CONFIG
@@ -165,13 +166,7 @@ def _download(name: str) -> Path:
             f"there are no weights to download for people_config {Path(name).name!r}; "
             "pass people_weights=FILE"
         ) from None
-    try:
-        return Path(_import("detectron2.utils.file_io").PathManager.get_local_path(url))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise MethodError(
-            f"the weights of {name} cannot be downloaded ({error}); "
-            f"fetch {url} (listed in {_ZOO}) elsewhere and pass people_weights=FILE"
-        ) from None
+    return fetch(url, f"the weights of {name}", "people_weights")
 
 
 def _read_weights(file: Path) -> object:

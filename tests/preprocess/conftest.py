@@ -1,6 +1,8 @@
+import urllib.error
 from pathlib import Path
 
 import pytest
+import torch
 
 from asd_experiments.config import SimulateConfig
 from asd_experiments.simulation.cohort import simulate
@@ -16,3 +18,14 @@ def walkers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     return out
+
+
+@pytest.fixture
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be downloaded, and nothing was before."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import urllib.error
 from itertools import islice
 from pathlib import Path
 
@@ -67,17 +66,14 @@ def test_weights_that_cannot_be_downloaded_are_reported_before_any_video(
     network: str,
     options: list[str],
     monkeypatch: pytest.MonkeyPatch,
+    no_network: None,
     tmp_path: Path,
 ) -> None:
-    def no_network(*_: object, **__: object) -> None:
-        raise urllib.error.URLError("Name or service not known")
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
     role, name = method.split("=")
     caught = refusal([*options, f"--{role}", name], monkeypatch, tmp_path)
     assert caught.match(
         rf"^preprocess: the weights of {network} cannot be downloaded .*; "
-        rf"fetch https://\S+ elsewhere and pass {role}_weights=FILE$"
+        rf"download https://\S+ on a machine with a network and pass {role}_weights=FILE$"
     )
 
 
