@@ -65,9 +65,26 @@ def without_weights(
         return make()
 
     def refuse(source: WeightsSource) -> None:
-        parameter = option.split("=")[0]
-        for given, what in zip(source, ("weights", "config"), strict=True):
-            if given is not None:
-                raise MethodError(f"{option} has no {what}; leave {parameter}_{what} out")
+        _refuse_given(source.file, "weights", option)
+        refuse_config(source, option)
 
     return Method(build, refuse, libraries)
+
+
+def refuse_config(source: WeightsSource, option: str) -> None:
+    """Refuse a configuration that was given to a method without one.
+
+    Args:
+        source: What the user gave.
+        option: The option that chose the method, such as `flow=raft_small`.
+
+    Raises:
+        MethodError: If there is a configuration.
+    """
+    _refuse_given(source.config, "config", option)
+
+
+def _refuse_given(given: object, what: str, option: str) -> None:
+    if given is not None:
+        role = option.split("=")[0]
+        raise MethodError(f"{option} has no {what}; leave {role}_{what} out")

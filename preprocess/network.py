@@ -11,8 +11,7 @@ from torchvision.models import WeightsEnum
 
 from asd_experiments.hub import fetch
 from asd_experiments.weights import read_state
-from preprocess.method import MethodError, WeightsSource
-from preprocess.weights import refuse_config
+from preprocess.method import MethodError, WeightsSource, refuse_config
 
 
 @dataclass(frozen=True)

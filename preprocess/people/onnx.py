@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from asd_experiments.user_file import read_file
-from preprocess.method import Method, MethodError, WeightsSource
+from preprocess.method import Method, MethodError, WeightsSource, refuse_config
 from preprocess.people.detected import LEAST_SCORE, Body, find_detected_person
 from preprocess.people.finder import PersonFinder
-from preprocess.weights import refuse_config
 
 _SOURCE = "https://github.com/Megvii-BaseDetection/YOLOX/tree/main/demo/ONNXRuntime"
 _STRIDES = (8, 16, 32)
