@@ -43,6 +43,16 @@ def no_children() -> bool:
     return not multiprocessing.active_children()
 
 
+def test_a_worker_imports_no_heavy_library() -> None:
+    """It would wait for pandas or PyTorch longer than for a short video."""
+    code = (
+        "import sys, preprocess.workers, preprocess.people.motion, preprocess.flow.dis\n"
+        "print('pandas' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
 @pytest.mark.slow
 def test_several_workers_give_what_one_gives(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
