@@ -1,5 +1,6 @@
 """Real walks, judged by an independent detector."""
 
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -35,9 +36,10 @@ def test_crops_of_real_walks_hold_the_whole_body(shared_data: Path) -> None:
         writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends)
         facts = preprocessor.store_video(video, writer)
         shares.append(facts.person_share)
-        track = zarr.open_group(memory)[f"videos/{video_key(facts.source_sha256)}/track"][:]
+        assert len(facts.stretches) == 1
+        track = zarr.open_group(memory)[f"videos/{video_key(facts.source_sha256)}/track"][::5]
         pictures = probe(video).pictures(start=facts.stretches[0][0], step=5)
-        for window, picture in zip(track[::5], pictures, strict=False):
+        for window, picture in zip(track, islice(pictures, len(track)), strict=True):
             box, score = yolox.person(picture)
             assert score > 0.5
             whole.append(holds(window, box))
