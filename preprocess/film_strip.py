@@ -56,7 +56,13 @@ def film_strip(
 def outlined(
     picture: UInt8[np.ndarray, "size size 3"], mask: UInt8[np.ndarray, "size size"], side: int
 ) -> UInt8[np.ndarray, "{side} {side} 3"]:
-    """A picture in another size with the mask's outline on it."""
+    """A picture in another size with the mask's outline on it.
+
+    Args:
+        picture: RGB.
+        mask: Body (1) and surroundings (0), on the picture's grid.
+        side: Side of the result, pixels.
+    """
     shown = resized(picture, side)
     body = cv2.resize(mask, (side, side), interpolation=cv2.INTER_NEAREST)
     outlines, _ = cv2.findContours(body, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -67,7 +73,12 @@ def outlined(
 def flow_colours(
     flow: Float32[np.ndarray, "size size 2"], fastest_px: float
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """Flow as RGB: hue is its direction, brightness its speed up to `fastest_px`."""
+    """Flow as RGB: hue is its direction, brightness its speed.
+
+    Args:
+        flow: Displacement to the next frame, pixels; channel 0 is x, channel 1 is y.
+        fastest_px: Speed from which on the brightness is full, pixels per frame; see `fastest_px`.
+    """
     speed, angle = cv2.cartToPolar(flow[..., 0], flow[..., 1], angleInDegrees=True)
     full = np.full_like(speed, 255)
     colours = np.stack([angle / 2, full, np.minimum(speed / fastest_px, 1) * 255], axis=2)
@@ -93,7 +104,12 @@ def webp(picture: UInt8[np.ndarray, "height width 3"]) -> bytes:
 def resized(
     picture: UInt8[np.ndarray, "height width 3"], side: int
 ) -> UInt8[np.ndarray, "{side} {side} 3"]:
-    """A picture in another size."""
+    """A picture in another size.
+
+    Args:
+        picture: RGB; one that is not square is squeezed.
+        side: Side of the result, pixels.
+    """
     shrinks = side < len(picture)
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, (side, side), interpolation=method))

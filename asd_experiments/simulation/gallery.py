@@ -1,4 +1,8 @@
-"""A picture of the cohort: walkers of both classes over a gait cycle."""
+"""A picture of the cohort: walkers of both classes over a gait cycle.
+
+The README's is `contact_sheet(SimulateConfig(out="-", seed=1), path, num_walkers=2)`, with fewer
+colours.
+"""
 
 from pathlib import Path
 

@@ -17,7 +17,14 @@ _BOX_ROOM = 0.12  # of the body's height, between the track's box and where its 
 
 
 class BackgroundPerson:
-    """A person segmented as what differs from the scene."""
+    """A person segmented as what differs from the scene.
+
+    Args:
+        video: The video.
+        track: Where the patient is in it.
+        scene: What the camera sees without the person, on the video's shrunk grid.
+        lights: How the light of every frame of the video differs from the scene's.
+    """
 
     def __init__(self, video: Video, track: Track, scene: Scene, lights: Sequence[Light]) -> None:
         self.track = track
