@@ -13,11 +13,12 @@ from torch import Tensor
 from asd_experiments.config import DATASETS, FRESH
 from asd_experiments.errors import InputError, did_you_mean
 from asd_experiments.hub import fetch
-from asd_experiments.models.backbones import BACKBONES
+from asd_experiments.models.backbones import BACKBONES, find_backbone
 from asd_experiments.models.backbones.backbone import Backbone
 from asd_experiments.models.backbones.published import Published
+from asd_experiments.models.fusion import StreamName, find_fusion
 from asd_experiments.models.stem import adapt_stem, can_adapt
-from asd_experiments.models.two_stream import TwoStream
+from asd_experiments.models.two_stream import TwoStream, backbone_names
 from asd_experiments.normalisation import KINETICS
 from asd_experiments.user_file import read_file
 from asd_experiments.weights import parse_state
@@ -114,7 +115,7 @@ def fit_pretrained(
     Raises:
         InputError: If there are no such weights, they cannot be had, or they do not fit.
     """
-    choices = _choices(pretrained, network, motion_pretrained)
+    choices = _choices(pretrained, network.fusion.inputs, motion_pretrained)
     backbones = {key: cast(Backbone, network.backbones[key]) for key in choices}
     places = {key: _place(choices[key], backbone, key) for key, backbone in backbones.items()}
     named = {path: choices[key].parameter for key, path in places.items()}
@@ -122,6 +123,36 @@ def fit_pretrained(
     return {
         key: fit_backbone(files[places[key]], backbone, key) for key, backbone in backbones.items()
     }
+
+
+def check_published(
+    *,
+    backbone: str,
+    fusion: str,
+    pretrained: str | None,
+    motion_backbone: str | None = None,
+    motion_pretrained: str | None = None,
+) -> None:
+    """Refuse published weights that no hub has for a network, without asking for any.
+
+    Files of weights are not looked for: they may be on the machine that trains alone.
+
+    Args:
+        backbone: As in `build_two_stream`.
+        fusion: As in `build_two_stream`.
+        pretrained: As in `fit_pretrained`.
+        motion_backbone: As in `build_two_stream`.
+        motion_pretrained: As in `fit_pretrained`.
+
+    Raises:
+        InputError: If there are no such weights.
+    """
+    names = backbone_names(backbone, fusion, motion_backbone)
+    choices = _choices(pretrained, find_fusion(fusion).inputs, motion_pretrained)
+    for key, choice in choices.items():
+        if choice.value in DATASETS:
+            published = find_backbone(names[key]).published
+            _address(choice, names[key], published, _own_parameter(key))
 
 
 def load_pretrained(network: TwoStream, weights: Mapping[str, FittedWeights]) -> None:
@@ -187,10 +218,11 @@ def _fit(file: WeightsFile, backbone: Backbone, key: str) -> FittedWeights:
 
 
 def _choices(
-    pretrained: str | None, network: TwoStream, motion_pretrained: str | None
+    pretrained: str | None,
+    inputs: Mapping[str, tuple[StreamName, ...]],
+    motion_pretrained: str | None,
 ) -> dict[str, _Choice]:
-    """What each network starts from, but for those with fresh weights."""
-    inputs = network.fusion.inputs
+    """What each network of a fusion starts from, but for those with fresh weights."""
     if motion_pretrained not in (None, pretrained) and ("motion",) not in inputs.values():
         raise InputError(
             f"motion_pretrained={motion_pretrained}: this fusion has no network for the motion "
@@ -208,19 +240,30 @@ def _choices(
 
 def _place(choice: _Choice, backbone: Backbone, key: str) -> Path:
     """The file of a backbone's weights."""
-    name, published = _name(backbone), backbone.published
-    own = "motion_pretrained" if key == "motion" else "pretrained"
-    if choice.value not in DATASETS:
-        file = Path(choice.value)
-        if file.is_file():
-            return file
-        problem = "there is no such file"
-    elif published.dataset == choice.value and published.url:
-        return fetch(published.url, f"the {choice.value} weights of {name}", own)
-    else:
-        problem = f"no hub has such weights of {name}"
+    name, published, own = _name(backbone), backbone.published, _own_parameter(key)
+    if choice.value in DATASETS:
+        address = _address(choice, name, published, own)
+        return fetch(address, f"the {choice.value} weights of {name}", own)
+    file = Path(choice.value)
+    if file.is_file():
+        return file
     remedy = _remedy(choice.value, published, name, own)
-    raise InputError(f"{choice.parameter}={choice.value}: {problem}; {remedy}")
+    raise InputError(f"{choice.parameter}={choice.value}: there is no such file; {remedy}")
+
+
+def _address(choice: _Choice, name: str, published: Published, own: str) -> str:
+    """Where a hub has the weights of a data set."""
+    if published.dataset == choice.value and published.url:
+        return published.url
+    remedy = _remedy(choice.value, published, name, own)
+    raise InputError(
+        f"{choice.parameter}={choice.value}: no hub has such weights of {name}; {remedy}"
+    )
+
+
+def _own_parameter(key: str) -> str:
+    """The parameter that would set this network's weights alone."""
+    return "motion_pretrained" if key == "motion" else "pretrained"
 
 
 def _remedy(value: str, published: Published, name: str, parameter: str) -> str:

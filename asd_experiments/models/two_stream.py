@@ -1,14 +1,14 @@
 """The two-stream model: a backbone per stream, then a fusion."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asd_experiments.models.backbones import build_backbone
+from asd_experiments.models.backbones import build_backbone, find_backbone
 from asd_experiments.models.backbones.backbone import NUM_STAGES, Backbone, Stage
 from asd_experiments.models.checkpointing import recomputed
 from asd_experiments.models.fusion import (
@@ -144,43 +144,91 @@ def build_two_stream(
         ValueError: If a name is unknown, there are fewer than two classes, the clip is too short
             or too small for a network, or the fusion cannot join such networks.
     """
+    names = backbone_names(backbone, fusion, motion_backbone)
+    backbones, shapes = {}, {}
+    for key, name in names.items():
+        shapes[key] = network_shape(name, clip_length=clip_length, size=size, width=width)
+        backbones[key] = build_backbone(
+            name,
+            in_channels=sum(STREAM_CHANNELS[stream] for stream in find_fusion(fusion).inputs[key]),
+            clip_length=clip_length,
+            size=size,
+            width=width,
+            dropout=dropout,
+        )
+    return TwoStream(backbones, build_fusion(fusion, networks=shapes, num_classes=num_classes))
+
+
+def check_two_stream(
+    *,
+    backbone: str,
+    fusion: str,
+    clip_length: int,
+    size: int,
+    width: float,
+    motion_backbone: str | None = None,
+) -> None:
+    """Refuse what `build_two_stream` refuses, without the cost of building it.
+
+    Raises:
+        ValueError: As `build_two_stream`.
+    """
+    shapes = {
+        key: network_shape(name, clip_length=clip_length, size=size, width=width)
+        for key, name in backbone_names(backbone, fusion, motion_backbone).items()
+    }
+    with torch.device("meta"):
+        build_fusion(fusion, networks=shapes, num_classes=2)
+
+
+def backbone_names(backbone: str, fusion: str, motion_backbone: str | None) -> dict[str, str]:
+    """Which backbone each of the fusion's networks is, by the network's key.
+
+    Raises:
+        ValueError: If the fusion is unknown, or has no network that `motion_backbone` could be.
+    """
     inputs = find_fusion(fusion).inputs
     if motion_backbone not in (None, backbone) and ("motion",) not in inputs.values():
         raise ValueError(
             f"{fusion} has no network for the motion stream alone, so motion_backbone must be left "
             f"open or be {backbone}, got {motion_backbone!r}"
         )
-    backbones, shapes = {}, {}
-    for key, streams in inputs.items():
-        name = motion_backbone if motion_backbone and streams == ("motion",) else backbone
-        in_channels = sum(STREAM_CHANNELS[stream] for stream in streams)
-        make = partial(
-            build_backbone,
+    return {
+        key: motion_backbone if motion_backbone and streams == ("motion",) else backbone
+        for key, streams in inputs.items()
+    }
+
+
+def network_shape(name: str, *, clip_length: int, size: int, width: float) -> NetworkShape:
+    """Shapes of a backbone's maps, the same whichever stream it sees.
+
+    Raises:
+        ValueError: If the name is unknown, or the clip is too short or too small for it.
+    """
+    find_backbone(name).check_clip(clip_length, size)
+    return _shape_of(name, clip_length, size, width)
+
+
+@lru_cache(maxsize=4096)
+def _shape_of(name: str, clip_length: int, size: int, width: float) -> NetworkShape:
+    """Send a clip without content through a network without weights."""
+    channels = STREAM_CHANNELS["appearance"]
+    maps = []
+    with torch.device("meta"), torch.no_grad():
+        backbone = build_backbone(
             name,
-            in_channels=in_channels,
+            in_channels=channels,
             clip_length=clip_length,
             size=size,
             width=width,
-            dropout=dropout,
-        )
-        shapes[key] = _shape_of(name, make, (in_channels, clip_length, size, size))
-        backbones[key] = make()
-    return TwoStream(backbones, build_fusion(fusion, networks=shapes, num_classes=num_classes))
-
-
-def _joined(clips: list[Tensor]) -> Tensor:
-    return clips[0] if len(clips) == 1 else torch.cat(clips, dim=1)
-
-
-def _shape_of(
-    name: str, make: Callable[[], Backbone], clip: tuple[int, int, int, int]
-) -> NetworkShape:
-    """Send a clip without content through a network without weights."""
-    maps = []
-    with torch.device("meta"), torch.no_grad():
-        backbone = make().eval()
-        state = backbone.start(torch.empty(1, *clip))
+            dropout=0.0,
+        ).eval()
+        state = backbone.start(torch.empty(1, channels, clip_length, size, size))
         for stage in backbone.stages:
             state = stage(state)
             maps.append(MapShape(*backbone.read(state).shape[1:]))
     return NetworkShape(name, backbone.num_features, tuple(maps), backbone.per_frame)
+
+
+def _joined(clips: list[Tensor]) -> Tensor:
+    return clips[0] if len(clips) == 1 else torch.cat(clips, dim=1)

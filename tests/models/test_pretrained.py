@@ -15,6 +15,7 @@ from asd_experiments.errors import InputError
 from asd_experiments.models.backbones import BACKBONES, build_backbone
 from asd_experiments.models.pretrained import (
     WeightsFile,
+    check_published,
     fit_backbone,
     fit_pretrained,
     load_pretrained,
@@ -211,6 +212,37 @@ def test_a_network_of_another_data_set_is_told_its_own_parameter(hub):
         "resnet2d_50 starts from motion_pretrained=imagenet1k or a file",
     ):
         fit_pretrained("kinetics400", network)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pretrained": "kinetics400"}, None),
+        ({"pretrained": "weights/nowhere.pt"}, None),
+        ({"pretrained": "kinetics400", "motion_pretrained": "none"}, None),
+        (
+            {"pretrained": "imagenet1k"},
+            "pretrained=imagenet1k: no hub has such weights of slow_50; slow_50 starts from "
+            "pretrained=kinetics400",
+        ),
+        (
+            {"pretrained": "kinetics400", "motion_backbone": "c3d"},
+            "pretrained=kinetics400: no hub has such weights of c3d",
+        ),
+        (
+            {"motion_pretrained": "kinetics400", "fusion": "early_concat"},
+            "motion_pretrained=kinetics400: this fusion has no network for the motion stream alone",
+        ),
+    ],
+)
+def test_what_no_hub_has_is_known_without_asking_one(given, message, monkeypatch):
+    monkeypatch.setattr(torch.hub, "download_url_to_file", None)
+    choice = {"backbone": "slow_50", "fusion": "late_average", "pretrained": None} | given
+    if message is None:
+        check_published(**choice)
+        return
+    with pytest.raises(InputError, match=message):
+        check_published(**choice)
 
 
 @pytest.mark.parametrize("fusion", ["early_concat", "appearance_only"])

@@ -9,8 +9,14 @@ from safetensors.torch import load, save
 from torch.nn.functional import cross_entropy
 
 from asd_experiments.models.backbones import BACKBONES, build_backbone
-from asd_experiments.models.fusion import FUSIONS, NetworkShape, build_fusion
-from asd_experiments.models.two_stream import TwoStream, build_two_stream
+from asd_experiments.models.fusion import FUSIONS, MapShape, NetworkShape, build_fusion
+from asd_experiments.models.two_stream import (
+    TwoStream,
+    _shape_of,
+    build_two_stream,
+    check_two_stream,
+    network_shape,
+)
 from tests.models.gradients import unreached
 from tests.models.tiny import tiny_clips, tiny_two_stream
 
@@ -170,6 +176,51 @@ def test_a_motion_backbone_that_no_network_could_be_is_refused():
         build(fusion="early_concat", motion_backbone="c3d")
     with torch.device("meta"):
         build(fusion="early_concat", motion_backbone="slow_50")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"backbone": "c4d"},
+        {"fusion": "gatd"},
+        {"clip_length": 2},
+        {"backbone": "c3d"},
+        {"fusion": "lateral", "backbone": "resnet2d_50"},
+        {"fusion": "conv_fusion", "motion_backbone": "c3d_gap"},
+        {"fusion": "feature_sum", "motion_backbone": "c3d_gap"},
+        {"fusion": "appearance_only", "motion_backbone": "c3d_gap"},
+    ],
+)
+def test_what_cannot_be_built_is_refused_without_building(wrong):
+    network = {"backbone": "slow_50", "fusion": "late_average", "clip_length": 8, "size": 32}
+    with pytest.raises(ValueError, match=r"\w") as built, torch.device("meta"):
+        build(**(network | wrong))
+    with pytest.raises(ValueError, match=r"\w") as checked:
+        check_two_stream(**(network | wrong), width=0.125)
+    assert str(checked.value) == str(built.value)
+    check_two_stream(**network, width=0.125)
+
+
+@backbones
+def test_maps_have_the_same_shape_whichever_stream_is_seen(backbone):
+    shape = network_shape(backbone, clip_length=8, size=32, width=0.125)
+    with torch.device("meta"), torch.no_grad():
+        clip = torch.empty(1, 5, 8, 32, 32)
+        network = build_backbone(
+            backbone, in_channels=5, clip_length=8, size=32, width=0.125, dropout=0.5
+        ).eval()
+        state, maps = network.start(clip), []
+        for stage in network.stages:
+            state = stage(state)
+            maps.append(MapShape(*network.read(state).shape[1:]))
+    assert (shape.num_features, shape.maps) == (network.num_features, tuple(maps))
+
+
+def test_weights_are_the_same_whether_or_not_shapes_are_known():
+    _shape_of.cache_clear()
+    first, second = build().state_dict(), build().state_dict()
+    assert _shape_of.cache_info().hits
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_backbones_must_be_those_of_the_fusion():

@@ -38,6 +38,17 @@ BACKBONES: dict[BackboneName, type[Backbone]] = {
 }
 
 
+def find_backbone(name: str) -> type[Backbone]:
+    """Look a backbone up by its name, for instance to learn which clips it takes.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name not in BACKBONES:
+        raise ValueError(unknown_choice("backbone", name, BACKBONES))
+    return BACKBONES[name]
+
+
 def build_backbone(
     name: str, *, in_channels: int, clip_length: int, size: int, width: float, dropout: float
 ) -> Backbone:
@@ -54,8 +65,6 @@ def build_backbone(
     Raises:
         ValueError: If the name is unknown or the network cannot take such clips.
     """
-    if name not in BACKBONES:
-        raise ValueError(unknown_choice("backbone", name, BACKBONES))
-    return BACKBONES[name](
+    return find_backbone(name)(
         in_channels=in_channels, clip_length=clip_length, size=size, width=width, dropout=dropout
     )
