@@ -8,13 +8,13 @@ import importlib
 import os
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from asd_experiments import config
-from asd_experiments.errors import InputError, did_you_mean
+from asd_experiments.config import choices_of, info_of
+from asd_experiments.errors import InputError, did_you_mean, rule_of
 
 # Set before PyTorch is imported: threads that wait by spinning slow each other down many times
 # over as soon as two processes share the cores.
@@ -83,13 +83,13 @@ def check(settings: type, given: dict[str, str], unknown: list[str]) -> Any:
 def _problem(
     settings: type, place: tuple[int | str, ...], message: str, given: dict[str, str]
 ) -> str:
-    rule = message.removeprefix("Value error, ").removeprefix("Input ")
+    rule = rule_of(message)
     if not place:  # a rule about several parameters names them itself
         return rule
     name = str(place[0])
     if name not in given:
         return f"{name}: must be given"
-    hint = did_you_mean(given[name], _choices(_field(settings, name).annotation))
+    hint = did_you_mean(given[name], choices_of(info_of(settings, name).annotation))
     return f"{name}: {rule}, got {given[name]!r}{hint}"
 
 
@@ -112,27 +112,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _help(settings: type, name: str) -> str:
-    field = _field(settings, name)
+    field = info_of(settings, name)
     parts = [(field.description or "").replace("\n", " ")]
-    if choices := _choices(field.annotation):
+    if choices := choices_of(field.annotation):
         parts.append(f"One of: {', '.join(choices)}.")
     if field.is_required():
         parts.append("Required.")
     elif field.default is not None:
         parts.append(f"Default: {config.as_text(field.default)}.")
     return " ".join(parts).replace("%", "%%")
-
-
-def _field(settings: type, name: str) -> FieldInfo:
-    field: FieldInfo = settings.__pydantic_fields__[name]  # type: ignore[attr-defined]
-    return field
-
-
-def _choices(annotation: object) -> tuple[str, ...]:
-    """Values of a Literal, also of one that may be left open."""
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
-    return tuple(choice for part in get_args(annotation) for choice in _choices(part))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import fields
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     BeforeValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
 BackboneName = Literal[
     "c3d",
@@ -82,6 +83,19 @@ def as_text(value: object) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def info_of(settings: type, name: str) -> FieldInfo:
+    """What is known of a parameter: its type, its default, its description."""
+    info: FieldInfo = settings.__pydantic_fields__[name]  # type: ignore[attr-defined]
+    return info
+
+
+def choices_of(annotation: object) -> tuple[str, ...]:
+    """Values of a Literal, also of one that may be left open; nothing for other types."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(choice for part in get_args(annotation) for choice in choices_of(part))
 
 
 @dataclass(frozen=True, config=_SETTINGS)

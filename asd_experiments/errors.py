@@ -29,3 +29,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     known = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word.lower(), known, n=1)
     return f"; did you mean {known[close[0]]!r}?" if close else ""
+
+
+def rule_of(message: str) -> str:
+    """The rule in a message of pydantic's, without what stands before it."""
+    return message.removeprefix("Value error, ").removeprefix("Input ")
