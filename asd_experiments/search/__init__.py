@@ -1,0 +1,1 @@
+"""Search spaces: which configurations a sweep tries, and by what it judges them."""
