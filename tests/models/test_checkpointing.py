@@ -2,24 +2,14 @@ import pytest
 import torch
 
 from asd_experiments.models.backbones import BACKBONES
-from asd_experiments.models.two_stream import build_two_stream
+from tests.models.builders import small_clips, small_two_stream
 
 
 def train_once(backbone: str, fusion: str, *, gradient_checkpointing: bool):
-    torch.manual_seed(0)
-    length = max(8, BACKBONES[backbone].min_clip_length)
-    size = max(32, BACKBONES[backbone].min_size)
-    network = build_two_stream(
-        backbone=backbone,
-        fusion=fusion,
-        num_classes=2,
-        clip_length=length,
-        size=size,
-        width=0.125,
-        dropout=0.5,
-    ).train()
+    network = small_two_stream(backbone, fusion, dropout=0.5).train()
     network.gradient_checkpointing = gradient_checkpointing
-    clips = torch.randn(2, 3, length, size, size), torch.randn(2, 2, length, size, size)
+    clips = small_clips(2, backbone)
+    torch.manual_seed(0)
     scores = network(*clips).fused
     scores.square().sum().backward()
     gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
@@ -59,18 +49,10 @@ def test_the_maps_inside_the_stages_are_not_kept():
             sizes.append(tensor.numel())
             return tensor
 
-        network = build_two_stream(
-            backbone="slow_50",
-            fusion="motion_only",
-            num_classes=2,
-            clip_length=8,
-            size=32,
-            width=0.125,
-            dropout=0.0,
-        ).train()
+        network = small_two_stream(fusion="motion_only").train()
         network.gradient_checkpointing = gradient_checkpointing
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            network(torch.randn(2, 3, 8, 32, 32), torch.randn(2, 2, 8, 32, 32))
+            network(*small_clips(2))
         kept[gradient_checkpointing] = sum(sizes)
     assert kept[True] < 0.2 * kept[False]
 
@@ -80,17 +62,8 @@ def test_evaluation_is_left_alone(monkeypatch):
         raise AssertionError("nothing needs a gradient here")
 
     monkeypatch.setattr("asd_experiments.models.two_stream.recomputed", refuse)
-    network = build_two_stream(
-        backbone="slow_50",
-        fusion="motion_only",
-        num_classes=2,
-        clip_length=8,
-        size=32,
-        width=0.125,
-        dropout=0.0,
-    )
+    network = small_two_stream(fusion="motion_only")
     network.gradient_checkpointing = True
-    clips = torch.randn(1, 3, 8, 32, 32), torch.randn(1, 2, 8, 32, 32)
     with torch.no_grad():
-        network.train()(*(clip.repeat(2, 1, 1, 1, 1) for clip in clips))
-    network.eval()(*clips)
+        network.train()(*small_clips(2))
+    network.eval()(*small_clips(1))

@@ -7,27 +7,9 @@ from torch.nn.functional import cross_entropy
 from asd_experiments.models.backbones import BACKBONES
 from asd_experiments.models.backbones.backbone import NUM_STAGES
 from asd_experiments.models.freezing import freeze, stage_of_modules
-from asd_experiments.models.two_stream import build_two_stream
+from tests.models.builders import small_clip, small_two_stream
 
 FROZEN = {"none": 0, "stem": 1, "all_but_last_stage": 4, "backbone": 5}
-
-
-def clip_of(backbone):
-    return (16, 112) if backbone == "c3d" else (8, 32)
-
-
-def build(backbone, fusion="late_average"):
-    torch.manual_seed(0)
-    clip_length, size = clip_of(backbone)
-    return build_two_stream(
-        backbone=backbone,
-        fusion=fusion,
-        num_classes=2,
-        clip_length=clip_length,
-        size=size,
-        width=0.125,
-        dropout=0.5,
-    )
 
 
 def stage_of(backbone, name):
@@ -50,8 +32,8 @@ def stage_of(backbone, name):
     ],
 )
 def test_frozen_stages_are_bit_identical_after_training(backbone, part):
-    network = build(backbone)
-    frames, size = clip_of(backbone)
+    network = small_two_stream(backbone, dropout=0.5)
+    frames, size = small_clip(backbone)
     freeze(network, part, clip_length=frames, size=size)
     before = {name: t.clone() for name, t in network.state_dict().items()}
     clips = torch.randn(2, 3, frames, size, size), torch.randn(2, 2, frames, size, size)
@@ -72,8 +54,8 @@ def test_frozen_stages_are_bit_identical_after_training(backbone, part):
 
 @pytest.mark.parametrize("backbone", list(BACKBONES))
 def test_every_stage_of_every_backbone_is_found(backbone):
-    frames, size = clip_of(backbone)
-    network = build(backbone, "appearance_only").backbones["appearance"]
+    frames, size = small_clip(backbone)
+    network = small_two_stream(backbone, "appearance_only").backbones["appearance"]
     stages = stage_of_modules(network, (3, frames, size, size))
     owners = {name.rpartition(".")[0] for name, _ in network.named_parameters()}
     assert {stages[name] for name in owners if name in stages} == set(range(NUM_STAGES))

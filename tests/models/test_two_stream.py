@@ -17,41 +17,9 @@ from asd_experiments.models.two_stream import (
     check_two_stream,
     network_shape,
 )
+from tests.models.builders import small_clips, small_two_stream
 from tests.models.gradients import unreached
 from tests.models.tiny import tiny_clips, tiny_two_stream
-
-
-def build(
-    backbone="slow_50",
-    fusion="late_average",
-    *,
-    clip_length=8,
-    size=32,
-    dropout=0.0,
-    seed=0,
-    **more,
-):
-    torch.manual_seed(seed)
-    return build_two_stream(
-        backbone=backbone,
-        fusion=fusion,
-        num_classes=2,
-        clip_length=clip_length,
-        size=size,
-        width=0.125,
-        dropout=dropout,
-        **more,
-    )
-
-
-def random_clips(number, *, clip_length=8, size=32):
-    generator = torch.Generator().manual_seed(1)
-    shape = (clip_length, size, size)
-    return (
-        torch.randn(number, 3, *shape, generator=generator),
-        torch.randn(number, 2, *shape, generator=generator),
-    )
-
 
 # C3D takes 16 frames of 112 pixels alone; its convolutions are tested as c3d_gap.
 SMALL = [name for name in BACKBONES if name != "c3d"]
@@ -83,7 +51,7 @@ def is_refused(backbone, fusion) -> bool:
     """Whether the fusion cannot join two such networks, and says so."""
     try:
         with torch.device("meta"):
-            build(backbone, fusion)
+            small_two_stream(backbone, fusion)
     except ValueError as error:
         return fusion == "lateral" and "looks at one frame at a time" in str(error)
     return False
@@ -93,10 +61,10 @@ def is_refused(backbone, fusion) -> bool:
 def test_scores_have_one_row_per_clip(backbone, fusion):
     if is_refused(backbone, fusion):
         pytest.skip("a network of single frames")
-    model = build(backbone, fusion).eval()
+    model = small_two_stream(backbone, fusion).eval()
     with torch.no_grad():
         for number in (1, 3):
-            scores = model.scores_by_stream(*random_clips(number))
+            scores = model.scores_by_stream(*small_clips(number))
             for score in (scores.fused, *(getattr(scores, stream) for stream in model.streams)):
                 assert score.shape == (number, 2)
                 assert score.isfinite().all()
@@ -117,38 +85,36 @@ def test_unused_stream_is_neither_built_nor_read(fusion):
 def test_gradient_reaches_every_parameter(backbone, fusion):
     if is_refused(backbone, fusion):
         pytest.skip("a network of single frames")
-    clips, labels = random_clips(3), torch.tensor([0, 1, 0])
+    clips, labels = small_clips(3), torch.tensor([0, 1, 0])
     assert not unreached(
-        lambda seed: build(backbone, fusion, seed=seed),
+        lambda seed: small_two_stream(backbone, fusion, seed=seed),
         lambda model: loss_of(model, clips, labels),
     )
 
 
 @backbones
 def test_state_survives_a_file(backbone):
-    model = build(backbone).train()
-    model(*random_clips(2))
+    model = small_two_stream(backbone).train()
+    model(*small_clips(2))
     saved = save(model.state_dict())
     torch.manual_seed(9)
-    other = build(backbone)
+    other = small_two_stream(backbone)
     for parameter in other.parameters():
         torch.nn.init.normal_(parameter)
     other.load_state_dict(load(saved))
     with torch.no_grad():
-        assert torch.equal(
-            model.eval()(*random_clips(2)).fused, other.eval()(*random_clips(2)).fused
-        )
+        assert torch.equal(model.eval()(*small_clips(2)).fused, other.eval()(*small_clips(2)).fused)
 
 
 def test_evaluation_repeats_although_training_drops_features():
-    model, clips = build(dropout=0.5), random_clips(2)
+    model, clips = small_two_stream(dropout=0.5), small_clips(2)
     with torch.no_grad():
         assert torch.equal(model.eval()(*clips).fused, model(*clips).fused)
         assert not torch.equal(model.train()(*clips).fused, model(*clips).fused)
 
 
 def test_streams_share_no_weights():
-    model = build()
+    model = small_two_stream()
     first, second = (model.backbones[s].state_dict() for s in ("appearance", "motion"))
     assert not {t.data_ptr() for t in first.values()} & {t.data_ptr() for t in second.values()}
 
@@ -164,7 +130,7 @@ def test_streams_share_no_weights():
 )
 def test_wrong_parts_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
-        build(**wrong)
+        small_two_stream(**wrong)
 
 
 def test_a_motion_backbone_that_no_network_could_be_is_refused():
@@ -173,9 +139,9 @@ def test_a_motion_backbone_that_no_network_could_be_is_refused():
         match="early_concat has no network for the motion stream alone, so motion_backbone must "
         "be left open or be slow_50, got 'c3d'",
     ):
-        build(fusion="early_concat", motion_backbone="c3d")
+        small_two_stream(fusion="early_concat", motion_backbone="c3d")
     with torch.device("meta"):
-        build(fusion="early_concat", motion_backbone="slow_50")
+        small_two_stream(fusion="early_concat", motion_backbone="slow_50")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +160,7 @@ def test_a_motion_backbone_that_no_network_could_be_is_refused():
 def test_what_cannot_be_built_is_refused_without_building(wrong):
     network = {"backbone": "slow_50", "fusion": "late_average", "clip_length": 8, "size": 32}
     with pytest.raises(ValueError, match=r"\w") as built, torch.device("meta"):
-        build(**(network | wrong))
+        build_two_stream(**(network | wrong), num_classes=2, width=0.125, dropout=0.0)
     with pytest.raises(ValueError, match=r"\w") as checked:
         check_two_stream(**(network | wrong), width=0.125)
     assert str(checked.value) == str(built.value)
@@ -218,7 +184,7 @@ def test_maps_have_the_same_shape_whichever_stream_is_seen(backbone):
 
 def test_weights_are_the_same_whether_or_not_shapes_are_known():
     _shape_of.cache_clear()
-    first, second = build().state_dict(), build().state_dict()
+    first, second = small_two_stream().state_dict(), small_two_stream().state_dict()
     assert _shape_of.cache_info().hits
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -250,7 +216,8 @@ def test_backbones_must_be_those_of_the_fusion():
     ],
 )
 def test_four_clips_are_learned_by_heart(backbone, fusion):
-    model, clips, labels = build(backbone, fusion), random_clips(4), torch.tensor([0, 1, 1, 0])
+    model = small_two_stream(backbone, fusion)
+    clips, labels = small_clips(4), torch.tensor([0, 1, 1, 0])
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for _ in range(200):
         optimiser.zero_grad()

@@ -3,39 +3,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from asd_experiments.config import TrialConfig
 from asd_experiments.errors import InputError
 from asd_experiments.training.checkpoints import TrialFolder
 from asd_experiments.training.cross_validation import CrossValidation
 from asd_experiments.training.fit import LAST_EPOCH, epochs_done
+from tests.training.builders import SMALL, CrashError, crash_at, ignore
 
-CONFIG = TrialConfig(
-    store="unused",
-    clip_length=8,
-    size=32,
-    width=0.125,
-    folds=3,
-    inner_folds=3,
-    epochs=3,
-    patience=3,
-    learning_rate=3e-3,
-    batch_size=4,
-    device="cpu",
-    loader_workers=0,
-)
-
-
-class CrashError(Exception):
-    pass
+CONFIG = replace(SMALL, epochs=3, patience=3, dropout=0.5)
 
 
 def interrupted(validation, folder, *, at: int) -> None:
-    def crash(epoch, figures):
-        if epoch == at:
-            raise CrashError
-
     with pytest.raises(CrashError):
-        validation.fit(0, crash, folder)
+        validation.fit(0, crash_at(at), folder)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +28,7 @@ def interrupted(validation, folder, *, at: int) -> None:
 def test_an_interrupted_fold_goes_on_as_if_nothing_had_happened(small_store, tmp_path, changes):
     """Dropout, augmentation and the schedule are on: each would show."""
     validation = CrossValidation(replace(CONFIG, **changes), small_store)
-    whole = validation.fit(0, lambda *_: None)
+    whole = validation.fit(0, ignore)
     interrupted(validation, tmp_path, at=2)
     assert epochs_done(tmp_path) == 1
     reports = []
@@ -71,7 +50,7 @@ def test_a_fold_that_ended_before_its_first_epoch_begins_anew(small_store, tmp_p
 def test_a_finished_fold_is_kept_whole_and_the_rest_of_it_deleted(small_store, tmp_path):
     validation = CrossValidation(CONFIG, small_store)
     folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest")
-    result = validation.fit(0, lambda *_: None, folder.fold(0))
+    result = validation.fit(0, ignore, folder.fold(0))
     assert folder.finished(0, CONFIG, 2) is None
     assert (folder.fold(0) / LAST_EPOCH).exists()
     folder.keep(result)

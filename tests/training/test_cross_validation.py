@@ -4,33 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from asd_experiments.config import TrialConfig
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.predictions import check_predictions
 from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.training.callbacks import Reporter
 from asd_experiments.training.cross_validation import CrossValidation
-
-SMALL = TrialConfig(
-    store="unused",
-    clip_length=8,
-    size=32,
-    width=0.125,
-    folds=3,
-    inner_folds=3,
-    epochs=2,
-    patience=2,
-    learning_rate=3e-3,
-    dropout=0.0,
-    batch_size=4,
-    device="cpu",
-    loader_workers=0,
-)
-
-
-def ignore(epoch: int, figures: dict[str, float]) -> None:
-    pass
+from tests.training.builders import SMALL, ignore
 
 
 @pytest.fixture(scope="module")

@@ -17,27 +17,9 @@ from asd_experiments.training.batch_size import _try_out, find_batch_size, large
 from asd_experiments.training.callbacks import MovingAverage
 from asd_experiments.training.cross_validation import CrossValidation
 from asd_experiments.training.module import TwoStreamModule, rate_factor
+from tests.training.builders import SMALL, ignore
 
-C3D = TrialConfig(
-    store="unused",
-    backbone="c3d_gap",
-    clip_length=8,
-    size=32,
-    width=0.125,
-    folds=3,
-    inner_folds=3,
-    epochs=1,
-    learning_rate=1e-3,
-    dropout=0.0,
-    augment=False,
-    batch_size=4,
-    device="cpu",
-    loader_workers=0,
-)
-
-
-def ignore(epoch: int, figures: dict[str, float]) -> None:
-    pass
+C3D = replace(SMALL, backbone="c3d_gap", epochs=1, learning_rate=1e-3, augment=False)
 
 
 def watched(function, results: list):

@@ -1,20 +1,12 @@
 import pytest
 
 from asd_experiments.models.freezing import freeze
-from asd_experiments.models.two_stream import build_two_stream
 from asd_experiments.training.parameter_groups import parameter_groups
+from tests.models.builders import small_two_stream
 
 
 def groups_of(part):
-    network = build_two_stream(
-        backbone="slow_50",
-        fusion="late_average",
-        num_classes=2,
-        clip_length=8,
-        size=32,
-        width=0.125,
-        dropout=0.0,
-    )
+    network = small_two_stream()
     freeze(network, part, clip_length=8, size=32)
     return network, parameter_groups(network, learning_rate=0.01, backbone_lr_factor=0.1)
 

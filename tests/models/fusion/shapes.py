@@ -1,8 +1,7 @@
 """Shapes of backbones that do not exist, for fusions."""
 
+from asd_experiments.models.backbones.backbone import NUM_STAGES
 from asd_experiments.models.fusion import MapShape, NetworkShape
-
-NUM_STAGES = 5
 
 
 def shapes(
