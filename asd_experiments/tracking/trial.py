@@ -19,6 +19,7 @@ from asd_experiments.evaluation.collapse import find_collapse
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.interruption import Interrupted
+from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.progress import Progress, TrialProgress
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
 from asd_experiments.tracking.model import TrialModelWriter
@@ -64,14 +65,14 @@ def train(config: TrainConfig) -> str:
     validation = CrossValidation(trial, store, pretrained)
     for key, weights in pretrained.items():
         print(f"Pretrained {key} network: {weights}")
-    earlier = _unfinished(trial, store) if trial.resume else None
+    earlier = _unfinished(trial, store, pretrained) if trial.resume else None
     if trial.find_batch_size:
         found = earlier.batch_size if earlier else validation.find_batch_size()
         trial = replace(trial, batch_size=found)
         validation = CrossValidation(trial, store, pretrained)
     try:
         with command_run(config.run_name, default_name(config)) as run_id:
-            folder = _folder(trial, store, run_id, earlier)
+            folder = _folder(trial, store, validation, run_id, earlier)
             with (
                 _told_how_to_resume(run_id, folder),
                 TrialProgress(validation.num_folds, trial.epochs) as progress,
@@ -90,7 +91,9 @@ def default_name(config: TrainConfig) -> str:
     return f"{'+'.join(networks)} {config.fusion} {config.clip_length} frames"
 
 
-def _unfinished(config: TrialConfig, store: ClipStore) -> TrialFolder:
+def _unfinished(
+    config: TrialConfig, store: ClipStore, pretrained: Mapping[str, FittedWeights]
+) -> TrialFolder:
     """What the trial to be resumed left behind, checked against this configuration."""
     if has_finished(str(config.resume)):
         raise InputError(f"resume: the run {config.resume} has finished; nothing is left to do")
@@ -98,7 +101,7 @@ def _unfinished(config: TrialConfig, store: ClipStore) -> TrialFolder:
     if config.find_batch_size:
         config = replace(config, batch_size=folder.batch_size)
     try:
-        folder.check(config, store.digest)
+        folder.check(config, store.digest, pretrained)
     except InputError:
         folder.close()
         raise
@@ -106,11 +109,16 @@ def _unfinished(config: TrialConfig, store: ClipStore) -> TrialFolder:
 
 
 def _folder(
-    config: TrialConfig, store: ClipStore, run_id: str, earlier: TrialFolder | None
+    config: TrialConfig,
+    store: ClipStore,
+    validation: CrossValidation,
+    run_id: str,
+    earlier: TrialFolder | None,
 ) -> TrialFolder:
     """Folder of the trial, which its earlier runs hand on to this one."""
     if earlier is None:
-        return TrialFolder.new(Path(config.checkpoints), run_id, config, store.digest)
+        root = Path(config.checkpoints)
+        return TrialFolder.new(root, run_id, config, store.digest, validation.pretrained)
     close_as_killed(earlier.runs[-1])
     MlflowClient().set_tag(run_id, "asd.resumed_from", earlier.runs[-1])
     earlier.continued_by(run_id)

@@ -13,14 +13,19 @@ import torch
 
 from asd_experiments.config import TrialConfig, as_text
 from asd_experiments.errors import InputError
+from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.models.two_stream import build_two_stream
 from asd_experiments.training.files import write_atomically
 from asd_experiments.training.fit import FoldResult, precision, training_device
 
 TRIAL, RESULT, PREDICTIONS, LOCK = "trial.json", "result.pt", "predictions.parquet", "lock"
 
-_MAY_DIFFER = {"store", "checkpoints", "resume", "run_name", "loader_workers"}
-"""Parameters that change nothing in the result; of the store, the digest is compared."""
+_MAY_DIFFER = {
+    *("store", "pretrained", "motion_pretrained"),
+    *("checkpoints", "resume", "run_name", "loader_workers"),
+}
+"""Parameters that change nothing in the result; of the store and of the weights, the digests are
+compared."""
 
 
 class TrialFolder:
@@ -47,11 +52,32 @@ class TrialFolder:
             raise InputError(f"resume: the trial in {path} is still running") from error
 
     @classmethod
-    def new(cls, root: Path, run_id: str, config: TrialConfig, digest: str) -> "TrialFolder":
-        """Make the folder of a trial that begins."""
+    def new(
+        cls,
+        root: Path,
+        run_id: str,
+        config: TrialConfig,
+        digest: str,
+        pretrained: Mapping[str, FittedWeights],
+    ) -> "TrialFolder":
+        """Make the folder of a trial that begins.
+
+        Args:
+            root: Folder of all trials' folders.
+            run_id: Run of the trial, which gives the folder its name.
+            config: Configuration of the trial.
+            digest: Digest of its clip store.
+            pretrained: Weights that its backbones start from, by their keys; none: fresh ones.
+        """
         path = root / run_id
         path.mkdir(parents=True)
-        folder = cls(path, {"runs": [run_id], "digest": digest, "config": _decisive(config)})
+        facts = {
+            "runs": [run_id],
+            "digest": digest,
+            "weights": _digests(pretrained),
+            "config": _decisive(config),
+        }
+        folder = cls(path, facts)
         folder._write_facts()
         return folder
 
@@ -81,8 +107,15 @@ class TrialFolder:
         """Batch size of the trial, found or given."""
         return int(self._facts["config"]["batch_size"])
 
-    def check(self, config: TrialConfig, digest: str) -> None:
-        """Refuse a configuration or data set that would give another result.
+    def check(
+        self, config: TrialConfig, digest: str, pretrained: Mapping[str, FittedWeights]
+    ) -> None:
+        """Refuse a configuration, data set or weights that would give another result.
+
+        Args:
+            config: Configuration of the trial.
+            digest: Digest of its clip store.
+            pretrained: Weights that its backbones start from, by their keys; none: fresh ones.
 
         Raises:
             InputError: With every parameter that differs.
@@ -95,6 +128,11 @@ class TrialFolder:
         ]
         if digest != self._facts["digest"]:
             problems.append("store: its content is not what the trial began with")
+        if _digests(pretrained) != self._facts["weights"]:
+            problems.append(
+                "pretrained, motion_pretrained: the trial began with "
+                f"{_listed(self._facts['weights'])}, got {_listed(_digests(pretrained))}"
+            )
         if problems:
             rule = "a trial is resumed with the parameters that it began with:"
             raise InputError("\n  ".join([f"resume: {rule}", *problems]))
@@ -148,6 +186,16 @@ class TrialFolder:
     def _write_facts(self) -> None:
         text = json.dumps(self._facts, indent=1)
         write_atomically(self.path / TRIAL, lambda path: path.write_text(text))
+
+
+def _digests(pretrained: Mapping[str, FittedWeights]) -> dict[str, str]:
+    return {key: weights.sha256 for key, weights in pretrained.items()}
+
+
+def _listed(digests: Mapping[str, str]) -> str:
+    """What the networks start from, for people."""
+    named = [f"{key} weights of SHA-256 {digest[:12]}" for key, digest in digests.items()]
+    return " and ".join(named) or "fresh weights"
 
 
 def _decisive(config: TrialConfig) -> Mapping[str, Any]:

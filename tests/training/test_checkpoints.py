@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from asd_experiments.errors import InputError
+from asd_experiments.models.backbones import build_backbone
 from asd_experiments.training.checkpoints import TrialFolder
-from asd_experiments.training.cross_validation import CrossValidation
+from asd_experiments.training.cross_validation import CrossValidation, check_trial
 from asd_experiments.training.fit import LAST_EPOCH, epochs_done
 from tests.training.builders import SMALL, CrashError, crash_at, ignore
 
@@ -49,7 +50,7 @@ def test_a_fold_that_ended_before_its_first_epoch_begins_anew(small_store, tmp_p
 
 def test_a_finished_fold_is_kept_whole_and_the_rest_of_it_deleted(small_store, tmp_path):
     validation = CrossValidation(CONFIG, small_store)
-    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest")
+    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest", {})
     result = validation.fit(0, ignore, folder.fold(0))
     assert folder.finished(0, CONFIG, 2) is None
     assert (folder.fold(0) / LAST_EPOCH).exists()
@@ -64,7 +65,7 @@ def test_a_finished_fold_is_kept_whole_and_the_rest_of_it_deleted(small_store, t
 
 
 def test_a_trial_is_found_by_each_of_its_runs(tmp_path):
-    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest")
+    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest", {})
     folder.continued_by("run2")
     folder.close()
     for run_id in ("run1", "run2"):
@@ -78,18 +79,47 @@ def test_a_trial_is_found_by_each_of_its_runs(tmp_path):
 
 
 def test_what_differs_is_refused_by_its_name(tmp_path):
-    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest")
+    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest", {})
     other = replace(CONFIG, store="moved", resume="run1", run_name="again", loader_workers=2)
-    folder.check(other, "digest")
+    folder.check(other, "digest", {})
     with pytest.raises(InputError, match=r"epochs: the trial began with '3', got '4'\n  seed: "):
-        folder.check(replace(other, epochs=4, seed=7), "digest")
+        folder.check(replace(other, epochs=4, seed=7), "digest", {})
     with pytest.raises(InputError, match="store: its content is not what the trial began with"):
-        folder.check(other, "another digest")
+        folder.check(other, "another digest", {})
+    folder.close()
+
+
+def test_weights_are_known_by_their_content(tmp_path):
+    """A file that was moved is the same; one that was written anew is not, under the same name."""
+    backbone = {"in_channels": 3, "clip_length": 8, "size": 32, "width": 1.0, "dropout": 0.0}
+    state = build_backbone("x3d_s", **backbone).state_dict()
+    torch.save(state, tmp_path / "weights.pth")
+    config = replace(
+        CONFIG,
+        backbone="x3d_s",
+        fusion="appearance_only",
+        width=1.0,
+        pretrained=str(tmp_path / "weights.pth"),
+    )
+    folder = TrialFolder.new(tmp_path / "trials", "run1", config, "digest", check_trial(config))
+    (tmp_path / "weights.pth").rename(tmp_path / "moved.pth")
+    moved = replace(config, pretrained=str(tmp_path / "moved.pth"))
+    folder.check(moved, "digest", check_trial(moved))
+    state["network.blocks.0.conv.conv_t.weight"] += 1
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(
+        InputError,
+        match=r"pretrained, motion_pretrained: the trial began with appearance weights of "
+        r"SHA-256 (\w{12}), got appearance weights of SHA-256 (?!\1)",
+    ):
+        folder.check(config, "digest", check_trial(config))
+    with pytest.raises(InputError, match=r"began with appearance weights .*, got fresh weights"):
+        folder.check(replace(config, pretrained=None), "digest", {})
     folder.close()
 
 
 def test_two_processes_do_not_work_on_one_trial(tmp_path):
-    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest")
+    folder = TrialFolder.new(tmp_path, "run1", CONFIG, "digest", {})
     with pytest.raises(InputError, match="still running"):
         TrialFolder.find(tmp_path, "run1")
     folder.close()
