@@ -237,22 +237,6 @@ def run_trainer(
         checkpoint: File to go on from.
     """
     move(module.network, training_device(config))
-    trainer = Trainer(
-        accelerator=config.device,
-        devices=1,
-        precision=precision(config),
-        max_epochs=config.epochs,
-        accumulate_grad_batches=config.accumulate,
-        gradient_clip_val=config.gradient_clip,
-        callbacks=callbacks,
-        deterministic="warn",
-        logger=False,
-        # Where none of the callbacks writes files, Lightning would add one that does.
-        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
     with warnings.catch_warnings():
         # Lightning's own use of PyTorch, and advice on settings that are chosen here.
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`", FutureWarning)
@@ -260,6 +244,23 @@ def run_trainer(
         warnings.filterwarnings("ignore", ".*smaller than the logging interval")
         warnings.filterwarnings("ignore", r".*module\(s\) in eval mode")  # frozen ones
         warnings.filterwarnings("ignore", ".*have no `val_dataloader`")  # a trial step
+        warnings.filterwarnings("ignore", "GPU available but not used")  # device=cpu, or a Mac
+        trainer = Trainer(
+            accelerator=training_device(config),
+            devices=1,
+            precision=precision(config),
+            max_epochs=config.epochs,
+            accumulate_grad_batches=config.accumulate,
+            gradient_clip_val=config.gradient_clip,
+            callbacks=callbacks,
+            deterministic="warn",
+            logger=False,
+            # Where none of the callbacks writes files, Lightning would add one that does.
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
         trainer.fit(
             module, *loaders, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True
         )

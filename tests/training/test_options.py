@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 import pytest
 import torch
+from lightning_fabric.accelerators import MPSAccelerator
 from pytorch_lightning import Callback
 
 from asd_experiments.config import TrialConfig
@@ -159,6 +160,17 @@ def test_a_batch_is_tried_out_as_the_training_does_and_nothing_is_drawn(tmp_path
     assert any(isinstance(callback, MovingAverage) for callback in trainer.callbacks)
     assert len(trainer.optimizers[0].param_groups) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_is_the_same_place_for_training_as_for_everything_else(monkeypatch):
+    """On a Mac, Lightning's own `auto` would take the graphics processor (MPS)."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    trainers = []
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    monkeypatch.setattr(fit, "Trainer", watched(fit.Trainer, trainers))
+    _try_out(replace(C3D, device="auto"), 2, 2)
+    assert trainers[0].strategy.root_device == torch.device("cpu")
 
 
 def test_a_step_that_does_not_fit_ends_the_search(monkeypatch):
