@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from asd_experiments.config import TrialConfig
 from asd_experiments.data.clips import ClipSample
+from asd_experiments.errors import InputError
 from asd_experiments.models.two_stream import STREAM_CHANNELS
 from asd_experiments.training.fit import build_module, moving_average, run_trainer, training_device
 from asd_experiments.training.prediction import score_clips
@@ -31,6 +32,12 @@ def find_batch_size(config: TrialConfig, *, num_clips: int, num_classes: int) ->
         config: Configuration of the trial.
         num_clips: Training clips of the smallest fold; an epoch keeps at least 8 steps of them.
         num_classes: Classes to tell apart.
+
+    Returns:
+        Clips of a batch.
+
+    Raises:
+        InputError: If not even two clips fit.
     """
 
     def fits(batch_size: int) -> bool:
@@ -55,12 +62,12 @@ def largest_power_of_two(fits: Callable[[int], bool], *, most: int) -> int:
         most: Try none above this. 2 is tried all the same: batch norm needs it.
 
     Raises:
-        ValueError: If not even 2 fits.
+        InputError: If not even 2 fits.
     """
     if not fits(2):
-        raise ValueError(
-            "a batch of 2 clips does not fit the memory; choose gradient_checkpointing=true, a "
-            "smaller size, clip_length or width, or another backbone"
+        raise InputError(
+            "find_batch_size: a batch of 2 clips does not fit the memory; choose "
+            "gradient_checkpointing=true, a smaller size, clip_length or width, or another backbone"
         )
     largest = 2
     while 2 * largest <= most and fits(2 * largest):

@@ -68,10 +68,7 @@ class CrossValidation:
             self.manifest[self.manifest["split"] == "train"], on="patient_id"
         )
         num_clips = int(clips.groupby("fold").size().min())
-        try:
-            return find_batch_size(self._config, num_clips=num_clips, num_classes=len(self.classes))
-        except ValueError as error:
-            raise InputError(f"find_batch_size: {error}") from error
+        return find_batch_size(self._config, num_clips=num_clips, num_classes=len(self.classes))
 
     def fit(self, fold: int, report: EpochReport, folder: Path | None = None) -> FoldResult:
         """Train one fold and predict its validation and test clips.

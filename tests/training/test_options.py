@@ -10,6 +10,7 @@ from lightning_fabric.accelerators import MPSAccelerator
 from pytorch_lightning import Callback
 
 from asd_experiments.config import TrialConfig
+from asd_experiments.errors import InputError
 from asd_experiments.models.fusion import Scores
 from asd_experiments.models.fusion.late_separate import LateSeparate
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
@@ -138,7 +139,9 @@ def test_the_batch_is_the_largest_power_of_two_that_fits(limit, most, found):
 
 
 def test_a_network_too_large_for_two_clips_is_refused():
-    with pytest.raises(ValueError, match="a batch of 2 clips does not fit the memory"):
+    with pytest.raises(
+        InputError, match="find_batch_size: a batch of 2 clips does not fit the mem"
+    ):
         largest_power_of_two(lambda size: False, most=8)
 
 
@@ -193,5 +196,15 @@ def test_the_batch_size_is_bounded_by_the_clips_of_the_smallest_fold(small_store
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr("asd_experiments.training.batch_size._try_out", no_room)
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(InputError, match="does not fit"):
         CrossValidation(C3D, small_store).find_batch_size()
+
+
+def test_a_mistake_in_the_search_is_not_taken_for_the_users(small_store, monkeypatch):
+    def mistaken(*_):
+        raise ValueError("shapes do not match")
+
+    monkeypatch.setattr("asd_experiments.training.batch_size._try_out", mistaken)
+    with pytest.raises(ValueError, match="shapes do not match") as caught:
+        CrossValidation(C3D, small_store).find_batch_size()
+    assert not isinstance(caught.value, InputError)
