@@ -145,10 +145,8 @@ def fit_fold(
 
 def epochs_done(folder: Path) -> int:
     """Epochs after which a fold can be continued from its folder; 0: from the start."""
-    if not (folder / LAST_EPOCH).exists():
-        (folder / BEST_EPOCH).unlink(missing_ok=True)
-        return 0
-    return int(torch.load(folder / LAST_EPOCH, weights_only=True, mmap=True)["epoch"]) + 1
+    last = folder / LAST_EPOCH
+    return int(torch.load(last, weights_only=True, mmap=True)["epoch"]) + 1 if last.exists() else 0
 
 
 def _dataset(
@@ -178,8 +176,10 @@ def _train(
 
     Goes on from the last epoch that the folder knows of.
     """
-    last, best = folder / LAST_EPOCH, BestEpoch(folder / BEST_EPOCH, SELECTION_METRIC)
-    reporter = Reporter(report)
+    last, kept = folder / LAST_EPOCH, folder / BEST_EPOCH
+    if not last.exists():
+        kept.unlink(missing_ok=True)  # of an epoch that is trained again
+    best, reporter = BestEpoch(kept, SELECTION_METRIC), Reporter(report)
     callbacks = [
         *(Stops(), Divergence()),
         *(best, EpochSeeds(seed), EarlyStopping(SELECTION_METRIC, patience=config.patience)),
@@ -187,9 +187,9 @@ def _train(
         *(reporter, LastEpoch(last)),
     ]
     run_trainer(config, module, loaders, callbacks, checkpoint=last if last.exists() else None)
-    kept = best.load()
-    module.load_state_dict(kept["state_dict"])
-    return kept["epoch"], reporter.history
+    chosen = best.load()
+    module.load_state_dict(chosen["state_dict"])
+    return chosen["epoch"], reporter.history
 
 
 def build_module(

@@ -7,7 +7,7 @@ from asd_experiments.errors import InputError
 from asd_experiments.models.backbones import build_backbone
 from asd_experiments.training.checkpoints import TrialFolder
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
-from asd_experiments.training.fit import LAST_EPOCH, epochs_done
+from asd_experiments.training.fit import BEST_EPOCH, LAST_EPOCH, epochs_done
 from tests.training.builders import SMALL, CrashError, crash_at, ignore
 
 CONFIG = replace(SMALL, epochs=3, patience=3, dropout=0.5)
@@ -43,9 +43,17 @@ def test_an_interrupted_fold_goes_on_as_if_nothing_had_happened(small_store, tmp
 
 
 def test_a_fold_that_ended_before_its_first_epoch_begins_anew(small_store, tmp_path):
-    validation = CrossValidation(CONFIG, small_store)
+    """Weights of that epoch are there; had they the lowest loss ever, they would not be taken."""
+    validation = CrossValidation(replace(CONFIG, backbone="c3d_gap", epochs=1), small_store)
+    whole = validation.fit(0, ignore)
     interrupted(validation, tmp_path, at=1)
-    assert epochs_done(tmp_path) == 0 and list(tmp_path.iterdir()) == []
+    assert epochs_done(tmp_path) == 0
+    assert [file.name for file in tmp_path.iterdir()] == [BEST_EPOCH]
+    stale = torch.load(tmp_path / BEST_EPOCH, weights_only=True)
+    torch.save(stale | {"figure": -1.0, "epoch": 9}, tmp_path / BEST_EPOCH)
+    again = validation.fit(0, ignore, tmp_path)
+    assert (again.best_epoch, again.history) == (1, whole.history)
+    assert again.predictions.equals(whole.predictions)
 
 
 def test_a_finished_fold_is_kept_whole_and_the_rest_of_it_deleted(small_store, tmp_path):
