@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from asd_experiments.config import TrialConfig
 from asd_experiments.data.clips import ClipSample
 from asd_experiments.errors import InputError
+from asd_experiments.models.memory_layout import move
 from asd_experiments.models.two_stream import STREAM_CHANNELS
 from asd_experiments.training.fit import build_module, moving_average, run_trainer, training_device
 from asd_experiments.training.prediction import score_clips
@@ -94,4 +95,6 @@ def _try_out(config: TrialConfig, batch_size: int, num_classes: int) -> None:
         )
         steps = DataLoader(cast(Dataset[ClipSample], [batch, batch]), batch_size=None)
         run_trainer(replace(config, epochs=1), module, (steps, None), moving_average(config))
-        score_clips(network, batch, training_device(config))
+        device = training_device(config)
+        move(network.eval(), device)
+        score_clips(network, batch, device)

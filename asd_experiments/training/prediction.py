@@ -48,6 +48,7 @@ def predict_clips(
         num_workers=min(loader_workers, len(dataset)),
         worker_init_fn=leave_stopping_to_the_parent,
     )
+    move(network.eval(), device)
     tables = []
     for batch in loader:
         scores = score_clips(network, batch, device, by_stream=by_stream)
@@ -61,8 +62,17 @@ def predict_clips(
 def score_clips(
     network: TwoStream, batch: ClipSample, device: torch.device | str, *, by_stream: bool = True
 ) -> Scores:
-    """Score one batch; see `predict_clips`."""
-    move(network.eval(), device)
+    """Score one batch as `predict_clips` does.
+
+    Args:
+        network: Trained network, on `device` and in evaluation mode.
+        batch: Clips, anywhere.
+        device: Where to compute.
+        by_stream: Whether to say what each stream says by itself.
+
+    Returns:
+        Scores of the classes, on `device`.
+    """
     clips = batch["appearance"].to(device), batch["motion"].to(device)
     with torch.inference_mode():
         return network.scores_by_stream(*clips) if by_stream else network(*clips)
