@@ -79,8 +79,9 @@ def largest_power_of_two(fits: Callable[[int], bool], *, most: int) -> int:
 def _try_out(config: TrialConfig, batch_size: int, num_classes: int) -> None:
     """Take two steps, as the optimiser's memory is there from the second one on, and predict.
 
-    Prediction keeps nothing for a gradient, but its arithmetic is in 32 bits: with frozen backbones
-    or gradient checkpointing it takes more memory than the training.
+    Prediction keeps nothing for a gradient, but its maps have 32 bits a number (TF32, in which a
+    GPU's convolutions compute, saves no memory): with frozen backbones or gradient checkpointing it
+    takes more memory than the training.
     """
     shape = (config.clip_length, config.size, config.size)
     with torch.random.fork_rng():

@@ -25,7 +25,10 @@ def predict_clips(
     loader_workers: int = 0,
     by_stream: bool = True,
 ) -> pd.DataFrame:
-    """Classify every clip of a data set, in 32-bit arithmetic and without augmentation.
+    """Classify every clip of a data set, without augmentation and without mixed precision.
+
+    All numbers have 32 bits; a GPU's convolutions compute with TF32 (10 bits of mantissa), as
+    PyTorch lets them unless told otherwise.
 
     Args:
         network: Trained network; it is moved to `device` and left in evaluation mode.
