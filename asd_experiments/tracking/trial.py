@@ -151,10 +151,10 @@ def run_trial(
         model = TrialModelWriter(Path(model_folder))
         tables, collapsed = [], {}
         for fold in range(validation.num_folds):
-            result = _run_fold(run_id, config, validation, fold, folder, progress)
+            result, reasons = _run_fold(run_id, config, validation, fold, folder, progress)
             model.add_fold(fold, result.network)
             tables.append(result.predictions)
-            if reasons := find_collapse(result.predictions, validation.classes):
+            if reasons:
                 collapsed[fold] = reasons
         if collapsed:
             report_collapse(run_id, collapsed, validation.num_folds)
@@ -192,10 +192,13 @@ def _run_fold(
     fold: int,
     folder: TrialFolder,
     progress: Progress,
-) -> FoldResult:
+) -> tuple[FoldResult, list[str]]:
     """Train one fold in a run of its own, with its curves, figures and predictions.
 
     A fold that an earlier run finished is logged as if it had been trained here.
+
+    Returns:
+        What its training left behind, and why it has collapsed if it has.
     """
     with fold_run(run_id, f"fold {fold + 1} of {validation.num_folds}") as fold_run_id:
 
@@ -220,7 +223,7 @@ def _run_fold(
         log_fold(fold_run_id, config, validation, result, collapse)
         for reason in collapse:
             progress.say(f"fold {fold + 1} has collapsed: {reason}")
-    return result
+    return result, collapse
 
 
 def _print_summary(run_id: str, metrics: Mapping[str, float], model_uri: str) -> None:

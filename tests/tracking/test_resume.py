@@ -86,11 +86,15 @@ def test_the_result_is_that_of_an_undisturbed_trial(
 
 
 def test_a_collapse_is_told_and_tagged(settings, monkeypatch, capsys):
-    monkeypatch.setattr(
-        "asd_experiments.tracking.trial.find_collapse",
-        lambda table, _: ["test: all one"] if table["fold"].iloc[0] == 1 else [],
-    )
+    judged = []
+
+    def judge(table, _):
+        judged.append(table["fold"].iloc[0])
+        return ["test: all one"] if judged[-1] == 1 else []
+
+    monkeypatch.setattr("asd_experiments.tracking.trial.find_collapse", judge)
     run_id = train(small_training(**{**settings, "epochs": 1}))
+    assert judged == [0, 1]
     client = MlflowClient()
     run = client.get_run(run_id)
     assert run.data.tags["asd.collapsed"] == "folds 2 of 2"
