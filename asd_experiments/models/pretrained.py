@@ -13,7 +13,7 @@ from torch import Tensor
 from asd_experiments.config import DATASETS, FRESH
 from asd_experiments.errors import InputError, did_you_mean
 from asd_experiments.hub import fetch
-from asd_experiments.models.backbones import BACKBONES, find_backbone
+from asd_experiments.models.backbones import find_backbone
 from asd_experiments.models.backbones.backbone import Backbone
 from asd_experiments.models.backbones.published import Published
 from asd_experiments.models.fusion import StreamName, find_fusion
@@ -173,7 +173,7 @@ def fit_backbone(file: WeightsFile, backbone: Backbone, key: str) -> FittedWeigh
         InputError: If the file holds other weights; it says which.
     """
     published = backbone.published
-    refusal = f"{file.parameter}: {file.name!r} does not hold the weights of {_name(backbone)}: "
+    refusal = f"{file.parameter}: {file.name!r} does not hold the weights of {backbone.name()}: "
     remedy = f"; take them from {published.url or published.pages}" if published.dataset else ""
     try:
         return _fit(file, backbone, key)
@@ -240,7 +240,7 @@ def _choices(
 
 def _place(choice: _Choice, backbone: Backbone, key: str) -> Path:
     """The file of a backbone's weights."""
-    name, published, own = _name(backbone), backbone.published, _own_parameter(key)
+    name, published, own = backbone.name(), backbone.published, _own_parameter(key)
     if choice.value in DATASETS:
         address = _address(choice, name, published, own)
         return fetch(address, f"the {choice.value} weights of {name}", own)
@@ -366,7 +366,3 @@ def _some(names: Iterable[str]) -> str:
     every = list(names)
     first, others = every[:_NAMED], max(0, len(every) - _NAMED)
     return ", ".join(first) + (f" and {others} more" if others else "")
-
-
-def _name(backbone: Backbone) -> str:
-    return next(name for name, kind in BACKBONES.items() if type(backbone) is kind)

@@ -124,8 +124,8 @@ def test_streams_share_no_weights():
     [
         ({"backbone": "c4d"}, "unknown backbone 'c4d'; choose one of: c3d.* did you mean 'c3d'"),
         ({"fusion": "gatd"}, "unknown fusion 'gatd'; choose one of: appear.* did you mean 'gated'"),
-        ({"clip_length": 2}, "clip_length of Slow must be at least 4, got 2"),
-        ({"size": 24}, r"size of Slow must be at least 32 px \(its total stride\), got 24"),
+        ({"clip_length": 2}, "clip_length of slow_50 must be at least 4, got 2"),
+        ({"size": 24}, r"size of slow_50 must be at least 32 px \(its total stride\), got 24"),
     ],
 )
 def test_wrong_parts_are_named(wrong, message):

@@ -82,6 +82,11 @@ class Backbone(nn.Module):
         self.num_features = self.build(in_channels, clip_length, size, width)
 
     @classmethod
+    def name(cls) -> str:
+        """What a user calls the network: its key in `BACKBONES`, which is the name of its file."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
     def check_clip(cls, clip_length: int, size: int) -> None:
         """Refuse clips that the network cannot take.
 
@@ -90,12 +95,12 @@ class Backbone(nn.Module):
         """
         if clip_length < cls.min_clip_length:
             raise ValueError(
-                f"clip_length of {cls.__name__} must be at least {cls.min_clip_length}, "
+                f"clip_length of {cls.name()} must be at least {cls.min_clip_length}, "
                 f"got {clip_length}"
             )
         if size < cls.min_size:
             raise ValueError(
-                f"size of {cls.__name__} must be at least {cls.min_size} px (its total stride), "
+                f"size of {cls.name()} must be at least {cls.min_size} px (its total stride), "
                 f"got {size}"
             )
 

@@ -32,7 +32,7 @@ class C3D(C3DConvolutions):
         if (clip_length, size) != cls.canonical_clip:
             frames, side = cls.canonical_clip
             raise ValueError(
-                f"clip_length and size of C3D must be {frames} and {side} (its fc6 fits no other "
+                f"clip_length and size of c3d must be {frames} and {side} (its fc6 fits no other "
                 f"clip), got {clip_length} and {size}; choose c3d_gap for other clips"
             )
 

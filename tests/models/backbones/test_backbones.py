@@ -41,6 +41,10 @@ def test_table_has_every_configured_name_in_its_order():
     assert list(BACKBONES) == list(get_args(BackboneName))
 
 
+def test_errors_call_a_network_what_the_user_calls_it():
+    assert [network.name() for network in BACKBONES.values()] == list(BACKBONES)
+
+
 def test_importing_the_table_imports_no_library_of_networks():
     code = (
         "import sys, asd_experiments.models.backbones; "
@@ -113,7 +117,7 @@ def test_the_extremes_of_clip_length_and_size(name, clip_length, size):
 
 @flexible
 def test_clip_too_short(name):
-    with pytest.raises(ValueError, match=r"clip_length of \w+ must be at least 4, got 3"):
+    with pytest.raises(ValueError, match=f"clip_length of {name} must be at least 4, got 3"):
         build(name, clip_length=3)
 
 
@@ -124,7 +128,9 @@ def test_smallest_size_is_taken_and_a_smaller_one_refused(name):
     with torch.no_grad():
         features = build(name, size=smallest).eval()(random_clips(1, size=smallest))
     assert features.isfinite().all()
-    with pytest.raises(ValueError, match=rf"must be at least {smallest} px .*, got {smallest - 1}"):
+    with pytest.raises(
+        ValueError, match=f"size of {name} must be at least {smallest} px .*, got {smallest - 1}"
+    ):
         build(name, size=smallest - 1)
 
 
