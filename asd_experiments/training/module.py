@@ -25,7 +25,7 @@ class TwoStreamModule(LightningModule):
     """Trains a two-stream network with weighted cross-entropy.
 
     Args:
-        network: The network; its fused scores are trained.
+        network: The network; its fusion says which scores are trained.
         val_clips: Clip table of the inner validation patients, in the order of the loader.
         classes: Labels in the order of the network's outputs.
         clip_weights: Weight of each training clip in the loss, see `sampling.clip_weights`.
@@ -62,6 +62,8 @@ class TwoStreamModule(LightningModule):
         self._warm_up = warm_up
         self._label_smoothing = label_smoothing
         self._train_losses: list[Tensor] = []
+        self._train_probabilities: list[Tensor] = []
+        self._train_labels: list[Tensor] = []
         self._val_probabilities: list[Tensor] = []
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -86,7 +88,7 @@ class TwoStreamModule(LightningModule):
         }
 
     def training_step(self, batch: ClipSample, _: int) -> Tensor:
-        """Loss of one batch."""
+        """Loss of one batch; its answers are kept for the epoch's figures."""
         scores = self.network(batch["appearance"], batch["motion"])
         losses = torch.stack(
             [
@@ -99,12 +101,16 @@ class TwoStreamModule(LightningModule):
                 for trained in self.network.fusion.trained(scores)
             ]
         ).sum(dim=0)
-        self._train_losses.append(losses.detach())
-        return (losses * self.clip_weights[batch["row"]]).mean()
+        weighted = losses * self.clip_weights[batch["row"]]
+        self._train_losses.append(weighted.detach())
+        self._train_probabilities.append(scores.fused.detach().float().softmax(dim=1))
+        self._train_labels.append(batch["label"])
+        return weighted.mean()
 
     def on_train_epoch_end(self) -> None:
-        """Start the next epoch's mean afresh; Lightning validates before it calls this."""
-        self._train_losses.clear()
+        """Start the next epoch's figures afresh; Lightning validates before it calls this."""
+        for kept in (self._train_losses, self._train_probabilities, self._train_labels):
+            kept.clear()
 
     def validation_step(self, batch: ClipSample, _: int) -> None:
         """Keep the probabilities; figures are made from all of them together."""
@@ -112,15 +118,26 @@ class TwoStreamModule(LightningModule):
         self._val_probabilities.append(scores.fused.float().softmax(dim=1).cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's losses, each computed over all clips or patients at once."""
+        """Log the epoch's losses, each computed over all clips or patients at once.
+
+        `loss` is the same figure everywhere, the class-balanced log loss of the answer, but the
+        training clips gave theirs with dropout, augmentation and weights that changed meanwhile.
+        `train/clip/objective` is what the steps made smaller: weighted, of smoothed labels, and a
+        sum where a fusion trains several scores.
+        """
         probabilities = torch.cat(self._val_probabilities).numpy()
         self._val_probabilities.clear()
         clips = self._val_clips.copy()
         clips[probability_columns(self._classes)] = probabilities
         patients = aggregate(clips, "patient")
+        trained = pd.DataFrame(
+            torch.cat(self._train_probabilities).cpu().numpy(),
+            columns=probability_columns(self._classes),
+        ).assign(label=[self._classes[k] for k in torch.cat(self._train_labels).tolist()])
         self.log_dict(
             {
-                "train/clip/loss": torch.cat(self._train_losses).mean(),
+                "train/clip/objective": torch.cat(self._train_losses).mean(),
+                "train/clip/loss": balanced_log_loss(trained, self._classes),
                 "val/clip/loss": balanced_log_loss(clips, self._classes),
                 SELECTION_METRIC: balanced_log_loss(patients, self._classes),
             }

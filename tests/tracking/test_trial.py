@@ -135,7 +135,7 @@ def test_folds_have_curves_over_epochs(project_folder, small_store):
     run_id = train(small_training(small_store.url, epochs=3, patience=3, fusion="motion_only"))
     client = MlflowClient()
     (fold, *_) = children(client.get_run(run_id))
-    for name in ("train/clip/loss", "val/clip/loss", "val/patient/loss"):
+    for name in ("train/clip/objective", "train/clip/loss", "val/clip/loss", "val/patient/loss"):
         history = client.get_metric_history(fold.info.run_id, name)
         assert sorted(point.step for point in history) == [1, 2, 3]
     assert fold.data.params["epochs"] == "3"

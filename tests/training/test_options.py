@@ -101,29 +101,62 @@ def test_the_kept_weights_are_the_moving_average_of_the_steps(train_watched):
     assert any(not torch.equal(kept[name], watcher.weights[-1][name]) for name in kept)
 
 
-def test_smoothed_labels_give_the_loss_of_the_formula(monkeypatch):
-    network = build_two_stream(**replace(C3D, fusion="motion_only").network, num_classes=2)
-    dictated = Scores(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), None, None)
-    monkeypatch.setattr(network, "forward", lambda appearance, motion: dictated)
-    module = TwoStreamModule(
+LABELS = torch.tensor([0, 0, 1])
+BATCH = {
+    "appearance": torch.zeros(3, 3, 1, 1, 1),
+    "motion": torch.zeros(3, 2, 1, 1, 1),
+    "label": LABELS,
+    "row": torch.tensor([0, 1, 2]),
+}
+LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+WEIGHTS = torch.tensor([1.0, 3.0, 2.0])
+
+
+def module_that_says(scores, monkeypatch, *, fusion):
+    """A module with smoothed labels and weighted clips, whose network says this of any clip."""
+    network = build_two_stream(**replace(C3D, fusion=fusion).network, num_classes=2)
+    monkeypatch.setattr(network, "forward", lambda appearance, motion: scores)
+    clips = pd.DataFrame({"label": ["a", "a", "b"], "patient_id": ["P1", "P2", "P3"]})
+    return TwoStreamModule(
         network,
-        pd.DataFrame(),
+        clips.assign(fold=0, split="val", group=clips["patient_id"], video=clips["patient_id"]),
         classes=["a", "b"],
-        clip_weights=torch.tensor([1.0, 3.0]),
+        clip_weights=WEIGHTS,
         learning_rate=1e-3,
         weight_decay=0.0,
         label_smoothing=0.2,
     )
-    batch = {
-        "appearance": torch.zeros(2, 3, 1, 1, 1),
-        "motion": torch.zeros(2, 2, 1, 1, 1),
-        "label": torch.tensor([0, 0]),
-        "row": torch.tensor([0, 1]),
-    }
-    first = -torch.tensor([2.0, 0.0]).log_softmax(0)
-    second = -torch.tensor([0.0, 1.0]).log_softmax(0)
-    by_hand = (0.9 * first[0] + 0.1 * first[1] + 3 * (0.9 * second[0] + 0.1 * second[1])) / 2
-    assert float(module.training_step(batch, 0)) == pytest.approx(float(by_hand))
+
+
+def by_hand(logits):
+    """Mean of the weighted losses, with nine tenths on the true class."""
+    losses = []
+    for own, label, weight in zip(logits, LABELS, WEIGHTS, strict=True):
+        costs = -own.log_softmax(0)
+        losses.append(weight * (0.9 * costs[label] + 0.1 * costs[1 - label]))
+    return float(sum(losses)) / 3
+
+
+def test_smoothed_labels_give_the_loss_of_the_formula(monkeypatch):
+    module = module_that_says(Scores(LOGITS, None, None), monkeypatch, fusion="motion_only")
+    assert float(module.training_step(BATCH, 0)) == pytest.approx(by_hand(LOGITS))
+
+
+def test_training_clips_are_judged_as_those_of_the_validation(monkeypatch):
+    """The answer's loss, each class alike, whatever is trained and however it is weighted."""
+    scores = Scores(LOGITS, appearance=2 * LOGITS, motion=-LOGITS)
+    module = module_that_says(scores, monkeypatch, fusion="late_separate")
+    figures: dict[str, float] = {}
+    monkeypatch.setattr(module, "log_dict", figures.update)
+    module.training_step(BATCH, 0)
+    module.validation_step(BATCH, 0)
+    module.on_validation_epoch_end()
+    costs = -LOGITS.log_softmax(dim=1)[range(3), LABELS]
+    expected = float((costs[:2].mean() + costs[2]) / 2)
+    assert figures["train/clip/loss"] == pytest.approx(expected)
+    assert figures["val/clip/loss"] == figures["train/clip/loss"]
+    both = by_hand(2 * LOGITS) + by_hand(-LOGITS)
+    assert float(figures["train/clip/objective"]) == pytest.approx(both)
 
 
 def test_the_warm_up_is_the_share_that_is_asked_for():
