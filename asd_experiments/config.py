@@ -366,11 +366,6 @@ class TrainConfig:
 
     @model_validator(mode="after")
     def _pretrained_weights_fit(self) -> "TrainConfig":
-        if self.freeze != "none" and (self.pretrained is None or self.motion_pretrained == FRESH):
-            raise ValueError(
-                f"freeze={self.freeze} keeps weights as they are, so every network needs "
-                f"pretrained ones: give pretrained, and not motion_pretrained={FRESH}"
-            )
         if self.is_pretrained and self.width not in (None, 1):
             raise ValueError(
                 f"pretrained needs width=1 (weights have the published widths), got {self.width}"

@@ -94,16 +94,11 @@ def test_where_videos_are_preprocessed_is_no_part_of_the_recipe():
     ("given", "message"),
     [
         ({"pretrained": "w.pth", "width": 0.5}, "pretrained needs width=1 .* got 0.5"),
-        ({"freeze": "stem"}, "freeze=stem keeps weights as they are, so every network needs p"),
         (
             {"pretrained": "w.pth", "motion_backbone": "c3d"},
             "weights of one kind of network; give motion_pretrained for the other one, or leave",
         ),
         ({"motion_pretrained": "w.pth", "width": 2}, "pretrained needs width=1 .* got 2"),
-        (
-            {"pretrained": "w.pth", "motion_pretrained": "none", "freeze": "stem"},
-            "freeze=stem .* every network needs pretrained ones: .* not motion_pretrained=none",
-        ),
         ({"backbone_lr_factor": 0}, "backbone_lr_factor"),
         ({"freeze": "head"}, "freeze"),
     ],

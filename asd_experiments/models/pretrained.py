@@ -104,7 +104,7 @@ def fit_pretrained(
 
     Args:
         pretrained: A data set of `DATASETS`, whose published weights are loaded, or a file. None:
-            fresh weights.
+            fresh weights. Refused where `motion_pretrained` differs and leaves no network for it.
         network: The model; it may be on the meta device, and is left as it is.
         motion_pretrained: The same for the network that sees the motion stream alone, or `FRESH`.
             None: `pretrained`. Refused if it differs where one network sees both streams.
@@ -235,6 +235,13 @@ def _choices(
                 choices[key] = _Choice("motion_pretrained", motion_pretrained)
         elif pretrained is not None:
             choices[key] = _Choice("pretrained", pretrained)
+    if pretrained not in (None, motion_pretrained) and all(
+        choice.parameter != "pretrained" for choice in choices.values()
+    ):
+        raise InputError(
+            f"pretrained={pretrained}: this fusion has no other network than that of "
+            f"motion_pretrained={motion_pretrained}; leave one of them out"
+        )
     return choices
 
 

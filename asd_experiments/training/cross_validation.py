@@ -124,6 +124,14 @@ def check_trial(config: TrialConfig) -> dict[str, FittedWeights]:
         pretrained = fit_pretrained(config.pretrained, network, config.motion_pretrained)
     except ValueError as error:
         problems.append(str(error))
+    else:
+        fresh = [key for key in network.fusion.inputs if key not in pretrained]
+        if config.freeze != "none" and fresh:
+            problems.append(
+                f"freeze={config.freeze} keeps pretrained weights as they are, but these networks "
+                f"start fresh: {', '.join(fresh)}; give pretrained or motion_pretrained, or choose "
+                "freeze=none"
+            )
     if problems:
         raise InputError("\n  ".join(["this trial cannot be trained:", *problems]))
     return pretrained

@@ -192,7 +192,8 @@ def test_a_stream_may_start_fresh_beside_a_pretrained_one(slow, tmp_path):
     assert list(fit_pretrained(None, network, file)) == ["motion"]
     assert list(fit_pretrained(None, network)) == []
     alone = two_stream(fusion="motion_only", device="meta")
-    assert list(fit_pretrained("kinetics400", alone, file)) == ["motion"]
+    assert list(fit_pretrained(None, alone, file)) == ["motion"]
+    assert list(fit_pretrained(file, alone, file)) == ["motion"]
 
 
 def test_errors_name_the_parameter_of_the_stream(tmp_path):
@@ -250,6 +251,17 @@ def test_motion_weights_that_no_network_could_take_are_refused(fusion):
     network = two_stream(fusion=fusion, device="meta")
     with pytest.raises(InputError, match="motion_pretrained=none: this fusion has no network for"):
         fit_pretrained(None, network, "none")
+
+
+@pytest.mark.parametrize("motion", ["weights.pth", "none"])
+def test_weights_that_only_the_missing_stream_could_take_are_refused(motion):
+    network = two_stream(fusion="motion_only", device="meta")
+    with pytest.raises(
+        InputError,
+        match="pretrained=kinetics400: this fusion has no other network than that of "
+        f"motion_pretrained={motion}; leave one of them out",
+    ):
+        fit_pretrained("kinetics400", network, motion)
 
 
 def prefixed(state, prefix):

@@ -8,8 +8,10 @@ from asd_experiments.errors import InputError
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.predictions import check_predictions
 from asd_experiments.evaluation.threshold import choose_thresholds
+from asd_experiments.models.pretrained import FittedWeights
+from asd_experiments.training import cross_validation
 from asd_experiments.training.callbacks import Reporter
-from asd_experiments.training.cross_validation import CrossValidation
+from asd_experiments.training.cross_validation import CrossValidation, check_trial
 from tests.training.builders import SMALL, ignore
 
 
@@ -154,6 +156,10 @@ def auroc(config, store) -> float:
             {"fusion": "early_concat", "motion_backbone": "c3d_gap"},
             "motion_backbone must be left open",
         ),
+        (
+            {"freeze": "stem"},
+            "freeze=stem keeps pretrained .* these networks start fresh: appearance, motion;",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(small_store, changes, message):
@@ -167,3 +173,12 @@ def test_a_training_that_diverges_says_so_at_once(small_store):
     config = replace(SMALL, learning_rate=1e30, epochs=50, warm_up=0.0)
     with pytest.raises(InputError, match=r"diverged: .* of epoch 1 is no number; choose a smaller"):
         CrossValidation(config, small_store).fit(0, ignore)
+
+
+def test_only_networks_that_are_there_need_weights_to_be_frozen(monkeypatch):
+    fitted = {"motion": FittedWeights("w.pth", "0", {}, 0, 0, 0, 0)}
+    monkeypatch.setattr(cross_validation, "fit_pretrained", lambda *_: fitted)
+    config = replace(SMALL, width=1.0, freeze="stem", motion_pretrained="w.pth")
+    assert check_trial(replace(config, fusion="motion_only")) == fitted
+    with pytest.raises(InputError, match="these networks start fresh: appearance;"):
+        check_trial(config)
