@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from asd_experiments.config import SimulateConfig
+from asd_experiments.errors import InputError
 from asd_experiments.simulation.cohort import simulate
 from preprocess.crop import cut, oversampling_of, smooth_windows
 from preprocess.decode import Video, probe
 from preprocess.flow import FLOWS, flow_method
-from preprocess.method import Method, MethodError, WeightsSource
+from preprocess.method import Method, WeightsSource
 from preprocess.people import PERSON_FINDERS, person_finder_method
 from preprocess.people.track import PersonNotFoundError
 from preprocess.segment import SEGMENTERS, segmenter_method
@@ -84,7 +85,7 @@ def made(method: Method[Any], name: str) -> tuple[Any, bool]:
         return method.build(method.load_weights(source)), True
     try:
         return method.build(method.load_weights(WeightsSource())), True
-    except MethodError as error:
+    except InputError as error:
         if "needs detectron2" in str(error):
             sys.exit(str(error).splitlines()[0])
         return method.build(random_weights(name)), False
