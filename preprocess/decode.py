@@ -192,10 +192,10 @@ def _sound(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _opened(path: Path, *, to_decode: bool = True) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file that its header does not rule out, and its video stream."""
     try:
-        with open_video(str(path)) as container:
+        with open_video(str(path), to_decode=to_decode) as container:
             stream = video_stream(container)
             if stream is None:
                 raise DecodeError("it holds no video stream")
@@ -259,8 +259,8 @@ class _Header:
 
 
 def _scan(path: Path) -> _Header:
-    """Read all packets without decoding them: a fraction of a thousandth of the work."""
-    with _opened(path) as (container, stream):
+    """Read all packets without decoding them, which would be a hundred times the work."""
+    with _opened(path, to_decode=False) as (container, stream):
         announced = stream.frames
         if "mp4" in container.format.name and announced:
             announced = len(stream.index_entries)  # an edit list may leave out whole stretches

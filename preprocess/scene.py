@@ -87,7 +87,7 @@ class Scene:
         soft = edge < _SHADOW_EDGE
         shadow = soft & (gain > low) & (gain < high) & (colour < _SHADOW_COLOUR)
         body = _sharpened(_unreached(different, shadow, _SMALLEST_GAP * self.area), difference)
-        return np.where(body, np.maximum(difference, 1), np.float32(0))
+        return np.asarray(np.maximum(difference, 1) * body)
 
 
 def learn_scene(video: Video) -> Scene:
@@ -169,10 +169,10 @@ def light_change(
     """
     seen, there = _points(picture), _points(reference)
     ratios = (seen[:, ::_MEDIAN_STEP] + _DARK) / (there[:, ::_MEDIAN_STEP] + _DARK)
-    gain, offset = np.median(ratios, axis=1), np.zeros(3, np.float32)
+    gain, offset = _median(ratios), np.zeros(3, np.float32)
     for _ in range(3):
         error = np.abs(seen - gain[:, None] * there - offset[:, None]).sum(axis=0)
-        trusted = error <= _TRUSTED * np.median(error[::_MEDIAN_STEP])
+        trusted = error <= _TRUSTED * _median(error[::_MEDIAN_STEP])
         gain, offset = _line(there, seen, trusted.astype(np.float32))
     return np.stack([gain, offset])
 
@@ -182,6 +182,15 @@ def _points(
 ) -> Float32[np.ndarray, "3 point"]:
     step = max(1, round(len(picture) / 48))
     return np.ascontiguousarray(picture[::step, ::step].reshape(-1, 3).T).astype(np.float32)
+
+
+def _median(
+    values: Float32[np.ndarray, "*channel point"],
+) -> Float32[np.ndarray, "*channel"]:
+    """Median over the last axis; `np.median` takes twice as long for as few values."""
+    places = (values.shape[-1] - 1) // 2, values.shape[-1] // 2
+    ordered = np.partition(values, places)
+    return np.asarray((ordered[..., places[0]] + ordered[..., places[1]]) / 2)
 
 
 def _line(
@@ -238,9 +247,9 @@ def _unreached(
     passable = (~different | shadow).astype(np.uint8)
     num, parts = cv2.connectedComponents(passable, connectivity=4)
     clear_area = np.bincount(parts[~different], minlength=num)
-    surroundings = clear_area >= smallest_gap
-    surroundings[0] = False
-    return (~surroundings[parts]).astype(np.uint8)
+    unreached = clear_area < smallest_gap
+    unreached[0] = True
+    return np.asarray(np.take(unreached.astype(np.uint8), parts))
 
 
 def _sharpened(

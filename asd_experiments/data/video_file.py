@@ -35,8 +35,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_video(path: str) -> InputContainer:
+def open_video(path: str, *, to_decode: bool = True) -> InputContainer:
     """Open a file so that a decoder refuses any picture larger than the bounds allow.
+
+    Args:
+        path: The file.
+        to_decode: Whether frames will be decoded. If so, FFmpeg decodes the first ones while it
+            opens the file, to learn what no header tells, such as the format of the pixels.
 
     Raises:
         OSError: If it is no video or cannot be read; `strerror` says why.
@@ -44,7 +49,8 @@ def open_video(path: str) -> InputContainer:
     """
     limit = {"max_pixels": str(LARGEST_SIDE_PX**2)}
     try:
-        container = av.open(path, options=limit, metadata_errors="replace")
+        options = limit if to_decode else {**limit, "skip_frame": "all"}
+        container = av.open(path, options=options, metadata_errors="replace")
     except av.error.InvalidDataError:
         raise OSError(errno.EINVAL, _what_it_is(Path(path))) from None
     for stream in container.streams.video:
