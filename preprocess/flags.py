@@ -1,4 +1,9 @@
-"""What is wrong with a stored video, in short sentences, from its figures."""
+"""What is wrong with a stored video, in short sentences, from its figures.
+
+The limits are chosen by hand. Where they rest on walks, these are the twenty real ones of GPJATK
+and twelve simulated ones (`simulate` with patients=12, videos_per_patient=1), through `preprocess`
+as it is by default; its quality table has the figures.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +22,8 @@ BRIDGED_SHARE = 0.1
 """One interpolated frame in ten: the crop is guessed somewhere in most clips of 16 frames."""
 
 MIX_UPS = 0
-"""Twenty real walks through an empty room have none. It takes another body that passes, or a shadow
-that joins, for a box to change its height by 30 % or to become wider than a body is high."""
+"""No walk has any. It takes another body that passes, or a shadow that joins, for a box to change
+its height by 30 % or to become wider than a body is high."""
 
 ENLARGEMENT = 1.5
 """From here on more than half of the stored pixels are interpolated (1.5 squared is 2.25)."""
@@ -27,20 +32,20 @@ SHORTEST_SECONDS = 1.0
 """Length of the published study's clips; a shorter walk holds no whole gait cycle."""
 
 JITTER = 0.002
-"""Four times what smoothed crops of real walks have (0.0003 to 0.0005); about half a pixel per
-frame at 224 pixels, which is half the median flow of a walking body."""
+"""Three times what the crops of walks have at most (0.0002 to 0.0006); about half a pixel per frame
+at 224 pixels, which is half the median flow of a body that walks (0.9 real, 1.2 simulated)."""
 
 SMALL_MASK = 0.04
-"""Half of what the mask of a walking body covers, 0.08 to 0.10 of the crop."""
+"""Half of what the mask of a walk covers, 0.06 to 0.11 of the crop, usually 0.09."""
 
 LARGE_MASK = 0.3
 """No body fills this much of a crop that is as wide as it is high: three times the usual."""
 
 SHRUNK_MASK = 0.3
-"""Share of its own median to which a mask never shrinks by walking (0.5 at the least)."""
+"""Share of its own median to which a mask never shrinks by walking (0.76 at the least)."""
 
 FLICKER = 0.1
-"""Twice what the mask of a walking body changes from frame to frame, 0.02 to 0.05."""
+"""More than twice what the mask of a walk changes from frame to frame, 0.02 to 0.04."""
 
 CUT_SHARE = 0.05
 """A margin keeps the body off the crop's border; a mask that gets there in more than a few frames
@@ -48,8 +53,8 @@ is cut off or holds something else."""
 
 UNREST_SHARE = 0.007
 """Speed of the surroundings per frame as a share of the crop's side. A camera that stands still
-gives 0.001 on a textured and up to 0.004 on a plain background, where flow is hard to tell; one
-that pans with the walker 0.02."""
+gives 0.0005 to 0.0011 in a real room and up to 0.002 before simulated walls, which are plainer. One
+that pans with a walker of 1.2 m/s gives 0.02 (4 cm per frame at 30 Hz, of a crop of 2 m)."""
 
 RATE_DIFFERENCE = 0.02
 """Relative difference of frame rates that is more than rounding (29.97 and 30 are 0.001 apart)."""

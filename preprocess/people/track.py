@@ -2,6 +2,9 @@
 
 Detections are linked into paths. The patient is the body that walks: the path that goes farthest,
 not the largest box. Where the same body comes back later, its paths are stretches of one track.
+
+The thresholds are chosen by hand; `tests/preprocess/people/test_track.py` and, on real videos,
+`tests/preprocess/test_real.py` hold what they are to do.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
