@@ -12,6 +12,7 @@ from torchvision.models.optical_flow import (
     raft_small,
 )
 
+from asd_experiments.data.resizing import rescale_flow
 from preprocess.flow.flow import Flow
 from preprocess.method import Method
 from preprocess.network import HubNetwork, best_device
@@ -68,18 +69,8 @@ class Raft:
         one, other = (_to_network(p, side).to(self._device) for p in (earlier, later))
         with torch.autocast("cuda", torch.float16, enabled=self._device.type == "cuda"):
             flow = self._network(one, other)[-1].float()
-        return np.ascontiguousarray(rescale_flow(flow, size).permute(0, 2, 3, 1).cpu().numpy())
-
-
-def rescale_flow(
-    flow: Float[Tensor, "pairs 2 side side"], size: int
-) -> Float[Tensor, "pairs 2 {size} {size}"]:
-    """Resize square optical flow and keep it in pixels of the new grid."""
-    side = flow.shape[-1]
-    if side == size:
-        return flow
-    resized = functional.interpolate(flow, size=(size, size), mode="bilinear", antialias=True)
-    return resized * (size / side)
+        rescaled = rescale_flow(flow.transpose(0, 1), size)
+        return np.ascontiguousarray(rescaled.permute(1, 2, 3, 0).cpu().numpy())
 
 
 def _to_network(

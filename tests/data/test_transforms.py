@@ -9,7 +9,6 @@ from asd_experiments.data.transforms import (
     draw_augmentation,
     flip_flow,
     make_clip,
-    rescale_flow,
 )
 from asd_experiments.normalisation import Normalisation
 
@@ -28,16 +27,6 @@ def frames(num: int = 8, size: int = 64, seed: int = 0) -> StoredFrames:
 def clip(source: StoredFrames, **changes: object):
     settings = {"clip_length": 8, "size": 64, "segmentation": False, **changes}
     return make_clip(source, **settings)
-
-
-@pytest.mark.parametrize("new_size", [16, 32, 64, 128])
-def test_resizing_scales_flow_with_the_grid(new_size):
-    flow = torch.full((2, 3, 64, 64), 4.0)
-    flow[1] = -2.0
-    rescaled = rescale_flow(flow, new_size)
-    assert rescaled.shape == (2, 3, new_size, new_size)
-    assert torch.allclose(rescaled[0], torch.tensor(4.0 * new_size / 64))
-    assert torch.allclose(rescaled[1], torch.tensor(-2.0 * new_size / 64))
 
 
 def test_a_flip_negates_x_and_leaves_y():

@@ -14,7 +14,6 @@ from asd_experiments.config import FlowName
 from asd_experiments.errors import InputError
 from preprocess.flow import FLOWS, flow_method
 from preprocess.flow.flow import Flow
-from preprocess.flow.raft import rescale_flow
 from preprocess.method import MethodError, WeightsSource
 
 
@@ -120,13 +119,6 @@ def test_raft_measures_a_shift(size: int, shared_data: Path) -> None:
     move = np.array([2.0, -1.5])
     error = np.linalg.norm(flow(*shifted_pair(size, *move))[0, 8:-8, 8:-8] - move, axis=-1)
     assert error.mean() < 0.3
-
-
-def test_resizing_a_flow_scales_it() -> None:
-    flow = torch.stack([torch.full((128, 128), 6.0), torch.full((128, 128), -2.0)])[None]
-    half = rescale_flow(flow, 64)
-    assert half.shape == (1, 2, 64, 64)
-    np.testing.assert_allclose(half[0, :, 5, 5], [3.0, -1.0], rtol=1e-6)
 
 
 def test_weights_travel_as_safetensors(raft_file: Path, tmp_path: Path) -> None:
