@@ -1,9 +1,6 @@
 """The videos of a cohort spread over a Ray cluster; imported only when a cluster is asked for."""
 
-import logging
 import os
-import signal
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -11,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from uuid import uuid4
 
 import ray
@@ -28,16 +24,14 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import asd_experiments
-import preprocess
 from asd_experiments.data.storage import StoreError, open_storage
 from asd_experiments.errors import InputError
+from asd_experiments.ray_cluster import ClusterError, connected
 from preprocess.dispatch import dispatch
 from preprocess.pipeline import device_here
 from preprocess.worker import Plan, Result, Worker
 
 _ATTEMPTS = 4  # nodes come and go: more than on one machine
-_KNOCK_SECONDS = 10
 _PROBE_SECONDS = 120
 _LONGEST_RUN_SECONDS = 7 * 24 * 3600
 _GPU_SHARE = 0.25  # of one GPU that a video takes
@@ -49,10 +43,6 @@ _DEATHS = (
     OutOfMemoryError,
     ObjectLostError,
 )
-
-
-class ClusterError(InputError):
-    """A Ray cluster cannot do the work; the message names the node and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ def on_cluster(
         ClusterError: If the cluster cannot be reached, or a node cannot do the work.
     """
     shared = replace(plan, videos=plan.videos.resolve(), store=_absolute(plan.store))
-    with _connected(address), marked(shared.store) as mark:
+    with connected(address), marked(shared.store) as mark:
         libraries = {**plan.libraries, "numpy": version("numpy"), "zarr": version("zarr")}
         errand = ray.put(Errand(shared, videos, mark, libraries))
         _probe_nodes(errand, shared.device)
@@ -107,39 +97,6 @@ def on_cluster(
 def _mendable(error: RayTaskError) -> BaseException:
     """What a user can mend, without Ray's traceback around it."""
     return error.cause if isinstance(error.cause, InputError) else error
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[None]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    packages = [str(Path(module.__path__[0])) for module in (asd_experiments, preprocess)]
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        _knock(address)
-        ray.init(
-            address=address,
-            runtime_env={"py_modules": packages},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise ClusterError(
-            f"there is no Ray cluster at ray_address={address} ({reason}); "
-            "start one with `ray start --head`, or leave ray_address out"
-        ) from error
-    try:
-        signal.signal(signal.SIGTERM, handler)  # Ray has put its own there
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Find out at once whether anybody listens at host:port: Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and "/" not in host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 @contextmanager
