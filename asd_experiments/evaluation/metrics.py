@@ -14,6 +14,7 @@ from asd_experiments.evaluation.predictions import (
     check_predictions,
     class_probabilities,
     positive_index,
+    probability_columns,
     select_units,
     true_classes,
 )
@@ -29,6 +30,7 @@ METRICS = (
     "specificity",
     "kappa",
     "brier",
+    "loss",
 )
 _DIGITS = 6  # torchmetrics counts in single precision: 0.7 comes back as 0.699999988
 
@@ -75,8 +77,9 @@ def metric_values(
 
     With two classes F1, sensitivity and specificity are those of the positive class. With three
     or more, AUROC, F1, sensitivity and specificity are averages of one class against the rest.
-    Accuracy and the Brier score need a row; kappa two classes among the labels; sensitivity and
-    F1 the positive, specificity the negative class; everything else every class.
+    `loss` is the class-balanced log loss. Accuracy, the Brier score and the loss need a row; kappa
+    two classes among the labels; sensitivity and F1 the positive, specificity the negative class;
+    everything else every class.
 
     Args:
         rows: Units of one split, from `select_units`.
@@ -100,7 +103,23 @@ def metric_values(
             probabilities[:, positive], (decisions == positive).long(), (truth == positive).long()
         )
     values["brier"] = torch.tensor(brier_score(truth.numpy(), probabilities.numpy()))
+    values["loss"] = torch.tensor(balanced_log_loss(rows, classes))
     return {name: round(float(values[name]), _DIGITS) for name in METRICS if name in values}
+
+
+def balanced_log_loss(predictions: pd.DataFrame, classes: list[str]) -> float:
+    """Mean over the classes of the mean negative log probability of the true class.
+
+    Args:
+        predictions: Units of one split, from `select_units`, or a prediction table.
+        classes: All classes in their fixed order; one without a row does not count.
+    """
+    per_class = []
+    for label, column in zip(classes, probability_columns(classes), strict=True):
+        true = predictions.loc[predictions["label"] == label, column].to_numpy(dtype=float)
+        if len(true):
+            per_class.append(-np.log(np.clip(true, 1e-7, 1)).mean())
+    return float(np.mean(per_class))
 
 
 def _two_classes(

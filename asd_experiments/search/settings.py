@@ -17,7 +17,6 @@ PrunerName = Literal["asha", "hyperband", "none"]
 Direction = Literal["maximize", "minimize"]
 
 OBJECTIVES = (
-    *(f"val/{unit}/loss" for unit in reversed(UNITS)),
     *(f"val/{unit}/{name}" for unit in reversed(UNITS) for name in METRICS),
     *(f"val/{unit}/{name}_fold_mean" for unit in reversed(UNITS) for name in METRICS),
 )

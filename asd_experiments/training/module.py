@@ -3,7 +3,6 @@
 import math
 from functools import partial
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from asd_experiments.data.clips import ClipSample
+from asd_experiments.evaluation.metrics import balanced_log_loss
 from asd_experiments.evaluation.predictions import aggregate, probability_columns
 from asd_experiments.models.two_stream import TwoStream
 from asd_experiments.training.parameter_groups import parameter_groups
@@ -142,16 +142,6 @@ class TwoStreamModule(LightningModule):
                 SELECTION_METRIC: balanced_log_loss(patients, self._classes),
             }
         )
-
-
-def balanced_log_loss(predictions: pd.DataFrame, classes: list[str]) -> float:
-    """Mean over the classes of the mean negative log probability of the true class."""
-    per_class = []
-    for label, column in zip(classes, probability_columns(classes), strict=True):
-        true = predictions.loc[predictions["label"] == label, column].to_numpy(dtype=float)
-        if len(true):
-            per_class.append(-np.log(np.clip(true, 1e-7, 1)).mean())
-    return float(np.mean(per_class))
 
 
 def rate_factor(step: int, *, total_steps: int, warm_up: float) -> float:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asd_experiments.training.module import balanced_log_loss, rate_factor
+from asd_experiments.evaluation.metrics import balanced_log_loss
+from asd_experiments.training.module import rate_factor
 
 
 @pytest.mark.parametrize("total_steps", range(1, 31))
