@@ -36,6 +36,7 @@ COMMANDS = {
         config.PreprocessConfig, "asd_experiments.tracking.preprocessing", "run_preprocess"
     ),
     "train": Command(config.TrainConfig, "asd_experiments.tracking.trial", "train"),
+    "sweep": Command(config.SweepConfig, "asd_experiments.search.sweep", "sweep"),
 }
 
 

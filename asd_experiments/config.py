@@ -400,6 +400,63 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, config=_SETTINGS)
+class SweepConfig:
+    """Search over configurations; each trial is a cross-validated model, tracked in MLflow."""
+
+    space: Text = "search_spaces/quick.yaml"
+    """Search space: a YAML file that says what is tried and by what it is judged."""
+
+    store: Annotated[str | None, Unset] = None
+    """Clip store made by preprocess. Not given: simulate a cohort and search on it (a demo)."""
+
+    trials: Annotated[PositiveInt | None, Unset] = None
+    """Trials of the sweep. Not given: as the search space says."""
+
+    engine: Literal["ray", "optuna"] = "ray"
+    """Who runs the trials. ray: Ray Tune, on this machine or a cluster; optuna: processes of this
+    machine, which those of other machines may join."""
+
+    workers: Annotated[PositiveInt | None, Unset] = None
+    """Trials at a time. Not given: as many as Ray has room for; of engine=optuna one."""
+
+    ray_address: Annotated[str | None, Unset] = None
+    """Ray cluster that runs the trials: host:port, or auto for the one that this machine belongs
+    to. Not given: this machine alone."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where trials are trained; auto takes a GPU when there is one."""
+
+    loader_workers: NonNegativeInt = 0
+    """Processes that read clips beside each trial."""
+
+    cpus_per_trial: PositiveFloat = 1.0
+    """Cores that Ray gives to a trial."""
+
+    gpus_per_trial: Annotated[float | None, Field(ge=0), Unset] = None
+    """GPUs that Ray gives to a trial; 0.5 has two share one. Not given: one where there are any."""
+
+    memory_per_trial: Annotated[PositiveFloat | None, Unset] = None
+    """Memory that Ray keeps for a trial, GiB. Not given: none is counted."""
+
+    storage: Annotated[str | None, Unset] = None
+    """Database of the Optuna study, such as postgresql://HOST/NAME; not MLflow's. Not given: a
+    file in the sweep's folder, which serves one machine."""
+
+    folder: Text = "outputs/sweeps"
+    """Folder for what unfinished sweeps and trials need; every machine that takes part needs it."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the simulated cohort, where no store is given."""
+
+    resume: Annotated[str | None, Unset] = None
+    """Id of the run of a sweep that broke off, to go on with it; or of one that is running, to
+    help it from this machine."""
+
+    run_name: Annotated[str | None, Unset] = None
+    """Name of the run in MLflow. Not given: that of the search space."""
+
+
+@dataclass(frozen=True, config=_SETTINGS)
 class TrialConfig(TrainConfig):
     """A `TrainConfig` in which no number is left open but what follows from another one."""
 

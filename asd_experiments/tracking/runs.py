@@ -25,17 +25,22 @@ EXPERIMENT = "asd_experiments"
 MAX_PARAM_LENGTH = 6000
 
 
-def use_tracking_store() -> None:
+def use_tracking_store(uri: str | None = None) -> None:
     """Track to MLFLOW_TRACKING_URI where it is set, else to a database in this folder.
 
     The address is absolute, so that it does not depend on a later change of folder.
+
+    Args:
+        uri: Track to this address instead.
     """
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').resolve()}")
+    if uri or not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(uri or f"sqlite:///{Path('mlflow.db').resolve()}")
 
 
 @contextmanager
-def command_run(name: str | None, default_name: str, *, discreet: bool = False) -> Iterator[str]:
+def command_run(
+    name: str | None, default_name: str, *, discreet: bool = False, again: str | None = None
+) -> Iterator[str]:
     """Open the run of a command and close it in the right state, whatever happens.
 
     Under `mlflow run` it is the run that `mlflow run` opened.
@@ -44,14 +49,22 @@ def command_run(name: str | None, default_name: str, *, discreet: bool = False) 
         name: Name that the user chose for the run.
         default_name: Name of the run if nobody chose one.
         discreet: Keep of an error its kind and place, not its message: it may name a patient.
+        again: Run to go on with, in the place of a new one; that of `mlflow run` says which.
 
     Yields:
         The run's id.
     """
-    new_name = None if os.environ.get("MLFLOW_RUN_ID") else name or default_name
+    opened = os.environ.get("MLFLOW_RUN_ID")
     client = MlflowClient()
     with stop_signals_raise():
-        run = mlflow.start_run(experiment_id=_experiment_id(), run_name=new_name)
+        if again:
+            run = mlflow.start_run(again)
+            if opened:
+                client.set_tag(opened, "asd.goes_on_with", again)
+        else:
+            run = mlflow.start_run(
+                experiment_id=_experiment_id(), run_name=None if opened else name or default_name
+            )
         run_id = run.info.run_id
         try:
             if name or _named_at_random(run):
@@ -64,27 +77,42 @@ def command_run(name: str | None, default_name: str, *, discreet: bool = False) 
         mlflow.end_run()
 
 
+class PrunedError(Exception):
+    """A trial was stopped because others were better; what it has is partial."""
+
+
 @contextmanager
-def fold_run(trial_run_id: str, name: str) -> Iterator[str]:
-    """Open a child run of a trial and close it in the right state, whatever happens.
+def child_run(parent_run_id: str, name: str, *, level: str, key: str) -> Iterator[str]:
+    """Open a run below another and close it in the right state, whatever happens.
+
+    A child that an earlier process left open, or ended before its time, is opened again.
 
     Args:
-        trial_run_id: The parent.
+        parent_run_id: The parent.
         name: Name of the child.
+        level: "trial" or "fold".
+        key: What tells the child from the parent's other children.
 
     Yields:
         The child's id.
     """
     client = MlflowClient()
-    experiment = client.get_run(trial_run_id).info.experiment_id
-    tags = {MLFLOW_PARENT_RUN_ID: trial_run_id, "asd.level": "fold"}
-    run = client.create_run(experiment, run_name=name, tags=tags)
+    experiment = client.get_run(parent_run_id).info.experiment_id
+    tags = {MLFLOW_PARENT_RUN_ID: parent_run_id, "asd.level": level, f"asd.{level}": key}
+    rule = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
+    if known := client.search_runs([experiment], rule, max_results=1):
+        run_id = known[0].info.run_id
+        client.update_run(run_id, status="RUNNING")
+    else:
+        run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
     try:
-        yield run.info.run_id
+        yield run_id
     except BaseException as error:
-        client.set_terminated(run.info.run_id, end_state(error))
+        client.set_terminated(run_id, end_state(error))
+        if end_state(error) == "FAILED":
+            _keep_traceback(client, run_id, error, discreet=False)
         raise
-    client.set_terminated(run.info.run_id)
+    client.set_terminated(run_id)
 
 
 def close_as_killed(run_id: str) -> None:
@@ -115,11 +143,11 @@ def has_finished(run_id: str) -> bool:
 
 
 def end_state(error: BaseException) -> str:
-    """State of a run that ended by an exception: KILLED if somebody stopped it, else FAILED."""
+    """State of a run that ended by an exception: KILLED if it was stopped, else FAILED."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
-    stopped = any(isinstance(e, KeyboardInterrupt | Interrupted) for e in chain)
+    stopped = any(isinstance(e, KeyboardInterrupt | Interrupted | PrunedError) for e in chain)
     return "KILLED" if stopped else "FAILED"
 
 
@@ -164,9 +192,15 @@ def where_to_see(run_id: str) -> list[str]:
     return [f"See it:   {uri.rstrip('/')}/{place}"]
 
 
+def tracking_uri() -> str:
+    """Where this process tracks to, as other processes have to be told."""
+    uri: str = mlflow.get_tracking_uri()
+    return uri
+
+
 def tracking_address() -> str:
     """Address of the tracking server, without a user's name and password."""
-    uri: str = mlflow.get_tracking_uri()
+    uri = tracking_uri()
     if uri.startswith("sqlite:"):
         return uri
     server = urlsplit(uri)

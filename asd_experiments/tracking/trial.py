@@ -24,9 +24,9 @@ from asd_experiments.progress import Progress, TrialProgress
 from asd_experiments.tracking.artifacts import log_evaluation, log_table
 from asd_experiments.tracking.model import TrialModelWriter
 from asd_experiments.tracking.runs import (
+    child_run,
     close_as_killed,
     command_run,
-    fold_run,
     has_finished,
     log_metrics,
     tracking_address,
@@ -44,6 +44,9 @@ from asd_experiments.training.checkpoints import TrialFolder
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
 from asd_experiments.training.fit import FoldResult
 from asd_experiments.training.module import SELECTION_METRIC
+
+MODEL = "asd.model"
+"""Tag of a trial's run: address of its logged model."""
 
 
 def train(config: TrainConfig) -> str:
@@ -168,7 +171,9 @@ def run_trial(
         MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, summary(metrics))
         log_evaluation(run_id, predictions, classes, positive, thresholds)
         card = model_card(config, store, validation, thresholds)
-        return metrics, model.log(run_id, card, store.weights())
+        model_uri = model.log(run_id, card, store.weights())
+        MlflowClient().set_tag(run_id, MODEL, model_uri)
+        return metrics, model_uri
 
 
 @contextmanager
@@ -200,7 +205,8 @@ def _run_fold(
     Returns:
         What its training left behind, and why it has collapsed if it has.
     """
-    with fold_run(run_id, f"fold {fold + 1} of {validation.num_folds}") as fold_run_id:
+    name = f"fold {fold + 1} of {validation.num_folds}"
+    with child_run(run_id, name, level="fold", key=str(fold + 1)) as fold_run_id:
 
         def report(epoch: int, figures: dict[str, float]) -> None:
             log_metrics(fold_run_id, figures, step=epoch)

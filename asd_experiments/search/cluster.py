@@ -1,0 +1,209 @@
+"""Trials on a Ray cluster, or on this machine as one: Ray Tune places them, the study decides.
+
+Tune's own search algorithm for Optuna tells the study that a stopped trial is complete, and cannot
+be restored after a crash: here Tune takes waiting trials from the study, and the study hears their
+true ends.
+"""
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import ray
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from asd_experiments.ray_cluster import ClusterError, connected
+from asd_experiments.search import study as studies
+from asd_experiments.search.local import Work
+from asd_experiments.search.objective import run_configuration
+from asd_experiments.search.space import ExcludedError
+
+STEP, LOSS, VALUES = "step", "loss", "values"
+_RETRIES = 4  # of a trial whose worker or node is lost: nodes come and go
+
+
+def run_on_ray(
+    work: Work,
+    *,
+    address: str | None,
+    cpus: float,
+    gpus: float | None,
+    memory_bytes: int | None,
+    most_at_a_time: int | None,
+) -> None:
+    """Run trials where Ray has room for them until none waits any more.
+
+    Args:
+        work: What is to be done.
+        address: Ray cluster; None: this machine alone.
+        cpus: Cores that a trial takes.
+        gpus: GPUs that it takes; None: one where a node has any.
+        memory_bytes: Memory that it takes; None: not counted.
+        most_at_a_time: Most trials at a time; None: as there is room.
+
+    Raises:
+        InputError: If the cluster cannot be reached or has no room for a single trial.
+    """
+    study = work.open()
+    with connected(address), _Session(study, work) as session:
+        _sessions[work.study] = session
+        resources = _resources(cpus, gpus, memory_bytes)
+        tuner = tune.Tuner(
+            tune.with_resources(partial(_train, work=work), resources),
+            tune_config=tune.TuneConfig(
+                search_alg=_Searcher(work.study),
+                scheduler=_scheduler(work),
+                num_samples=-1,
+                max_concurrent_trials=most_at_a_time,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="ray",
+                storage_path=str(Path(work.task.folder)),
+                failure_config=tune.FailureConfig(max_failures=_RETRIES),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+
+
+def _resources(cpus: float, gpus: float | None, memory_bytes: int | None) -> dict[str, float]:
+    """What Ray keeps for a trial; refused where no node could ever hold it: Ray would wait."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
+    wanted = {"CPU": cpus, "GPU": gpus, "memory": float(memory_bytes or 0)}
+    if not any(all(n.get(what, 0) >= much for what, much in wanted.items()) for n in nodes):
+        asked = ", ".join(f"{much:g} {what}" for what, much in wanted.items() if much)
+        raise ClusterError(
+            f"no node has room for a trial of {asked}; choose a smaller cpus_per_trial, "
+            "gpus_per_trial or memory_per_trial"
+        )
+    return {
+        what if what == "memory" else what.lower(): much for what, much in wanted.items() if much
+    }
+
+
+def _scheduler(work: Work) -> TrialScheduler:
+    """Ray's ASHA, whose last check lies behind a trial's last epoch; else nothing is stopped."""
+    if work.pruning is None:
+        return FIFOScheduler()
+    return AsyncHyperBandScheduler(
+        time_attr=STEP,
+        metric=LOSS,
+        mode="min",
+        grace_period=work.pruning.first,
+        max_t=work.pruning.last + 2,
+        reduction_factor=work.pruning.keeps_one_in,
+        brackets=work.pruning.brackets,
+    )
+
+
+def _train(config: Mapping[str, Any], work: Work) -> None:
+    """Run one trial in an actor of Tune's; the last report holds the values that it ends with."""
+
+    def report(step: int, loss: float) -> None:
+        tune.report({STEP: step, LOSS: loss})
+        last.update({STEP: step, LOSS: loss})
+
+    last: dict[str, Any] = {STEP: 0, LOSS: float("inf")}
+    values = run_configuration(work.task, config["key"], config["parameters"], report)
+    tune.report({**last, STEP: last[STEP] + 1, VALUES: list(values)})
+
+
+class _Session:
+    """Trials of the study that Tune works on, kept alive in the study for as long as it does."""
+
+    def __init__(self, study: Study, work: Work) -> None:
+        self.study = study
+        self.work = work
+        self.trials: dict[str, Trial] = {}
+        self._stop = Event()
+        self._thread = Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> "_Session":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        for trial in self.trials.values():
+            studies.release(self.study, trial)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(studies.HEARTBEAT_SECONDS):
+            for trial in list(self.trials.values()):
+                studies.beat(self.study, trial)
+
+
+_sessions: dict[str, _Session] = {}
+"""The open sessions of this process, by the study's name: Tune copies its searcher, not them."""
+
+
+class _Searcher(Searcher):
+    """Takes trials from the study for Tune, and tells the study what became of them."""
+
+    def __init__(self, study: str) -> None:
+        super().__init__()
+        self._study = study
+
+    def set_search_properties(self, *_: object, **__: object) -> bool:
+        """Take note of nothing: the search space is the study's."""
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """Take a waiting trial; none left ends the search."""
+        session = _sessions[self._study]
+        while not session.work.is_over:
+            trial = studies.claim(session.study, endless=session.work.is_endless)
+            if trial is None:
+                break
+            try:
+                parameters = session.work.space.suggest(trial)
+            except ExcludedError:
+                studies.exclude(session.study, trial)
+                continue
+            session.trials[trial_id] = trial
+            return {"key": studies.key_of(trial), "parameters": dict(parameters)}
+        return Searcher.FINISHED
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Report an epoch to the study."""
+        session = _sessions[self._study]
+        if VALUES not in result and len(session.study.directions) == 1:
+            loss = studies.signed(session.study, result[LOSS])
+            session.trials[trial_id].report(loss, result[STEP])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the study how a trial ended: one without values was stopped by the scheduler."""
+        session = _sessions[self._study]
+        if (trial := session.trials.pop(trial_id, None)) is None:
+            return
+        key, metrics = studies.key_of(trial), session.work.task.metrics
+        if error:
+            session.study.tell(trial, state=TrialState.FAIL)
+            print(f"trial {key}: failed; its run says why", file=sys.stderr, flush=True)
+        elif result and VALUES in result:
+            session.study.tell(trial, result[VALUES])
+            shown = zip(metrics, result[VALUES], strict=True)
+            print(f"trial {key}: " + ", ".join(f"{n} {v:.3f}" for n, v in shown), flush=True)
+        else:
+            session.study.tell(trial, state=TrialState.PRUNED)
+            print(f"trial {key}: pruned", flush=True)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: all that is to be kept is in the study."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read nothing: all that was kept is in the study."""

@@ -1,0 +1,172 @@
+"""Trials in processes of this machine; processes on other machines may join the same study."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from itertools import count
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from threading import Thread
+
+import optuna
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from asd_experiments.errors import InputError
+from asd_experiments.interruption import Interrupted, stop_signals_raise
+from asd_experiments.search import study as studies
+from asd_experiments.search.choosing import Pruning, pruner_of, sampler_of
+from asd_experiments.search.objective import Report, Task, run_configuration
+from asd_experiments.search.space import ExcludedError, SearchSpace
+from asd_experiments.tracking.runs import PrunedError
+
+_POLL_SECONDS = 1.0
+_MOST_RESTARTS = 3  # of each worker: what kills it every time will go on to do so
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that a worker process needs."""
+
+    task: Task
+    space: SearchSpace
+    storage: str
+    study: str
+    pruning: Pruning | None
+    """When trials are stopped early; None: never."""
+
+    deadline: float | None = None
+    """When no further trial is begun, seconds since the epoch; None: never."""
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether time alone ends the sweep."""
+        return self.space.num_trials is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return self.deadline is not None and time.time() > self.deadline
+
+    def open(self, worker: int = 0) -> Study:
+        """The study, ready for suggestions to one of the processes that work on it."""
+        return studies.open_study(
+            self.storage,
+            self.study,
+            sampler=sampler_of(self.space.sampler, worker=worker),
+            pruner=pruner_of(self.pruning),
+        )
+
+
+def run_here(work: Work, *, workers: int, first_worker: int = 0) -> None:
+    """Run trials in as many processes until none waits or runs any more.
+
+    A process that dies costs nothing but time: another takes its place, and its trial goes on.
+
+    Args:
+        work: What is to be done.
+        workers: Processes.
+        first_worker: Number of the first; each draws configurations from a stream of its own.
+
+    Raises:
+        InputError: If processes die again and again.
+    """
+    context = multiprocessing.get_context("spawn")
+
+    numbers = count(first_worker)
+
+    def start() -> SpawnProcess:
+        process = context.Process(target=run_trials, args=(work, next(numbers)))
+        process.start()
+        return process
+
+    processes, restarts = [start() for _ in range(workers)], 0
+    try:
+        while any(process.is_alive() for process in processes):
+            time.sleep(_POLL_SECONDS)
+            for place, process in enumerate(processes):
+                if process.exitcode not in (None, 0):
+                    restarts += 1
+                    if restarts > _MOST_RESTARTS * workers:
+                        raise InputError(
+                            "workers die again and again; see above, or the memory may not "
+                            "suffice for so many at a time: choose fewer workers"
+                        )
+                    print(f"A worker died ({process.exitcode}); another begins.", file=sys.stderr)
+                    processes[place] = start()
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+
+def run_trials(work: Work, worker: int = 0) -> None:
+    """Take one waiting trial after the other until none waits or runs any more."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with stop_signals_raise():
+        Thread(target=_stop_with_parent, daemon=True).start()
+        study = work.open(worker)
+        while work.is_endless or not studies.is_done(study):
+            if work.is_over:
+                return
+            trial = studies.claim(study, endless=work.is_endless)
+            if trial is None:
+                time.sleep(_POLL_SECONDS)
+                continue
+            try:
+                run_trial(work, study, trial)
+            except (Interrupted, KeyboardInterrupt):
+                studies.release(study, trial)
+                return
+
+
+def run_trial(work: Work, study: Study, trial: Trial) -> None:
+    """Run one trial and tell the study its true state; what goes wrong fails it alone."""
+    key = studies.key_of(trial)
+    with studies.alive(study, trial):
+        try:
+            parameters = work.space.suggest(trial)
+            values = run_configuration(work.task, key, parameters, reporter(study, trial))
+        except ExcludedError:
+            studies.exclude(study, trial)
+        except PrunedError as stopped:
+            study.tell(trial, state=TrialState.PRUNED)
+            print(f"trial {key}: pruned {stopped}", flush=True)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            trial.set_user_attr(studies.ERROR, reason[:500])
+            study.tell(trial, state=TrialState.FAIL)
+            print(f"trial {key}: failed, {reason}", file=sys.stderr, flush=True)
+        else:
+            study.tell(trial, list(values))
+            shown = ", ".join(
+                f"{name} {value:.3f}" for name, value in zip(work.task.metrics, values, strict=True)
+            )
+            print(f"trial {key}: {shown}", flush=True)
+
+
+def reporter(study: Study, trial: Trial) -> Report:
+    """Tell the study every epoch's loss, and stop where its pruner says so.
+
+    Studies of several metrics are not pruned.
+    """
+
+    def report(step: int, loss: float) -> None:
+        if len(study.directions) > 1:
+            return
+        trial.report(studies.signed(study, loss), step)
+        if trial.should_prune():
+            raise PrunedError(f"after {step} epochs at a mean validation loss of {loss:.3f}")
+
+    return report
+
+
+def _stop_with_parent() -> None:
+    """Ask this process to stop when the one that began it is gone."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,211 @@
+"""The study of a sweep: an Optuna study of its own, whose waiting trials are the budget.
+
+Every trial that the sweep may still begin waits in the study, so any number of processes take
+trials from it, none is begun twice, and a sweep that broke off knows what is left.
+"""
+
+import fcntl
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.engine import make_url
+
+from asd_experiments.errors import InputError
+from asd_experiments.search.settings import Direction
+
+HEARTBEAT_SECONDS = 10
+"""How often a process that works on a trial says that it lives."""
+
+GRACE_SECONDS = 60
+"""Silence after which a process is taken for dead, and its trial is tried again."""
+
+MAX_RETRIES = 2
+"""Times that a trial is tried again after its process died."""
+
+EXCLUDED = "excluded"
+"""Attribute of a trial that drew what the search space leaves out: it is none."""
+
+ERROR = "error"
+"""Attribute of a failed trial: what went wrong."""
+
+
+def open_study(
+    url: str,
+    name: str,
+    *,
+    directions: Sequence[Direction] | None = None,
+    sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> Study:
+    """Open a study in a database, or make it.
+
+    Args:
+        url: Database, as SQLAlchemy writes it; not the one that MLflow uses.
+        name: Name of the study.
+        directions: "minimize" or "maximize" for every value; makes the study. None: it is there.
+        sampler: Chooses parameters.
+        pruner: Stops trials.
+
+    Raises:
+        InputError: If the database cannot be used, or the study is not there.
+    """
+    try:
+        with _without_advice():
+            storage = RDBStorage(
+                _with_driver(url),
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=retry,
+                engine_kwargs={"pool_pre_ping": True},
+            )
+            if directions is None:
+                return optuna.load_study(
+                    study_name=name, storage=storage, sampler=sampler, pruner=pruner
+                )
+            return optuna.create_study(
+                study_name=name,
+                storage=storage,
+                sampler=sampler,
+                pruner=pruner,
+                directions=list(directions),
+            )
+    except KeyError as error:
+        raise InputError(f"storage: there is no study {name!r} in {_shown(url)}") from error
+    except Exception as error:  # SQLAlchemy's, the driver's and Optuna's own
+        reason = str(error).splitlines()[0][:300]
+        raise InputError(f"storage: {_shown(url)} cannot be used: {reason}") from error
+
+
+def enqueue(study: Study, configurations: Sequence[Mapping[str, Any]]) -> None:
+    """Let trials wait; what a configuration leaves open, the sampler chooses when it begins."""
+    for parameters in configurations:
+        study.enqueue_trial(dict(parameters))
+
+
+def claim(study: Study, *, endless: bool = False) -> Trial | None:
+    """Take one of the waiting trials, for this process alone.
+
+    Args:
+        study: The study.
+        endless: Whether to begin a new trial if none waits. Otherwise that gives None.
+    """
+    with _alone_at(study):
+        with _without_advice():
+            fail_stale_trials(study)
+        for waiting in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            try:
+                mine = study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
+            except UpdateFinishedTrialError:
+                continue
+            if mine:
+                return Trial(study, waiting._trial_id)
+        return study.ask() if endless else None
+
+
+@contextmanager
+def _alone_at(study: Study) -> Iterator[None]:
+    """Be the only process that takes a trial: SQLite, unlike a server, locks no single row."""
+    storage: Any = getattr(study._storage, "_backend", study._storage)
+    database = make_url(storage.url)
+    if database.get_backend_name() != "sqlite":
+        yield
+        return
+    with Path(f"{database.database}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def is_done(study: Study) -> bool:
+    """Whether no trial waits or runs any more."""
+    return not study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+
+
+def key_of(trial: Trial | FrozenTrial) -> str:
+    """What a trial and its retries have in common: the number of the first of them."""
+    frozen = trial if isinstance(trial, FrozenTrial) else trial.study.trials[trial.number]
+    with _without_advice():
+        first = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
+    return str(frozen.number if first is None else first)
+
+
+def retry(study: Study, trial: FrozenTrial) -> None:
+    """Let a trial wait again whose process died, unless that has happened too often."""
+    with _without_advice():
+        RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES)(study, trial)
+
+
+def exclude(study: Study, trial: Trial) -> None:
+    """Put another trial in the place of one that drew what the search space leaves out."""
+    trial.set_user_attr(EXCLUDED, True)
+    study.tell(trial, state=TrialState.FAIL)
+    study.enqueue_trial({})
+
+
+def attempts(study: Study) -> list[FrozenTrial]:
+    """All trials but those that are none."""
+    return [trial for trial in study.trials if EXCLUDED not in trial.user_attrs]
+
+
+def release(study: Study, trial: Trial) -> None:
+    """Give a trial back that this process was stopped at: it waits again."""
+    study.tell(trial, state=TrialState.FAIL)
+    retry(study, study.trials[trial.number])
+
+
+def beat(study: Study, trial: Trial) -> None:
+    """Say that somebody works on a trial."""
+    study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+
+
+def signed(study: Study, loss: float) -> float:
+    """A loss as the study's pruner understands it: reversed where large values are good."""
+    return -loss if study.directions[0] == StudyDirection.MAXIMIZE else loss
+
+
+@contextmanager
+def alive(study: Study, trial: Trial) -> Iterator[None]:
+    """Say now and then that this process lives, as long as it works on a trial."""
+    stop = Event()
+
+    def beat_now_and_then() -> None:
+        beat(study, trial)
+        while not stop.wait(HEARTBEAT_SECONDS):
+            beat(study, trial)
+
+    thread = Thread(target=beat_now_and_then, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _with_driver(url: str) -> str:
+    """PostgreSQL by the driver that is installed: SQLAlchemy alone would look for another."""
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return f"postgresql+psycopg://{url.removeprefix(scheme)}"
+    return url
+
+
+def _shown(url: str) -> str:
+    """An address without its user's name and password."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield

@@ -1,0 +1,272 @@
+"""The command `sweep`: many trials, chosen by a sampler, judged by inner validation alone."""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from optuna.study import Study
+
+from asd_experiments.config import SweepConfig, TrainConfig, as_text, close_defaults
+from asd_experiments.data.store import ClipStore
+from asd_experiments.demo import DEMO_DEFAULTS, demo_store
+from asd_experiments.errors import InputError
+from asd_experiments.interruption import Interrupted
+from asd_experiments.search import report
+from asd_experiments.search import study as studies
+from asd_experiments.search.choosing import pruning_of
+from asd_experiments.search.local import Work, run_here
+from asd_experiments.search.objective import Task
+from asd_experiments.search.reader import load_space
+from asd_experiments.search.space import SearchSpace
+from asd_experiments.search.values import Value
+from asd_experiments.tracking.runs import (
+    command_run,
+    tracking_uri,
+    use_tracking_store,
+    where_to_see,
+)
+from asd_experiments.tracking.sweep import (
+    compare_link,
+    log_sweep_end,
+    log_sweep_start,
+    register,
+    settle,
+    trial_runs,
+)
+
+_FACTS, _SPACE, _LOCK, _DATABASE = "sweep.json", "space.yaml", "lock", "study.db"
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """A sweep that has begun: what its folder knows."""
+
+    folder: Path
+    task: Task
+    storage: str
+    started: float
+    """Seconds since the epoch."""
+
+    @property
+    def run_id(self) -> str:
+        return self.task.sweep_run_id
+
+    def keep(self) -> None:
+        """Write all but addresses, which may hold a password."""
+        task = {n: v for n, v in asdict(self.task).items() if n not in ("tracking_uri", "folder")}
+        facts = {"task": task, "started": self.started}
+        (self.folder / _FACTS).write_text(json.dumps(facts, indent=1))
+
+    @classmethod
+    def find(cls, config: SweepConfig, run_id: str) -> "_Sweep":
+        folder = (Path(config.folder) / run_id).resolve()
+        if not (folder / _FACTS).is_file():
+            raise InputError(
+                f"resume: {folder.parent} has nothing of a sweep {run_id}; give the folder= that "
+                "it was begun with"
+            )
+        facts = json.loads((folder / _FACTS).read_text())
+        task = facts["task"] | {"metrics": tuple(facts["task"]["metrics"])}
+        return cls(
+            folder,
+            Task(**task, tracking_uri=tracking_uri(), folder=str(folder)),
+            storage=_storage(config, folder),
+            started=facts["started"],
+        )
+
+
+def sweep(config: SweepConfig) -> str:
+    """Search over configurations; every trial is a run below the sweep's in MLflow.
+
+    With `resume`, a sweep that broke off goes on; one that another process works on is joined.
+
+    Returns:
+        Id of the sweep's run.
+
+    Raises:
+        InputError: If space, store or machine do not fit together; before any trial.
+        SystemExit: At the end, if a trial failed; at once, if somebody stops it.
+    """
+    use_tracking_store()
+    run_id, failed = _go_on(config, config.resume) if config.resume else _start(config)
+    print("\n".join(where_to_see(run_id)))
+    if failed:
+        raise SystemExit(f"sweep: {failed} trials failed; their runs in MLflow say why")
+    return run_id
+
+
+def _start(config: SweepConfig) -> tuple[str, int]:
+    """Begin a sweep and lead it to its end."""
+    defaults = {} if config.store else DEMO_DEFAULTS
+    space = _with_budget(load_space(config.space, defaults=defaults), config.trials)
+    store = ClipStore(config.store or demo_store(config.seed))
+    with _told_how_to_resume(), command_run(config.run_name, f"sweep {space.name}") as run_id:
+        begun = _begin(config, space, store, run_id)
+        with _leading(begun.folder):
+            return run_id, _lead(config, begun, space)
+
+
+def _go_on(config: SweepConfig, run_id: str) -> tuple[str, int]:
+    """Lead a sweep that broke off to its end, or help the process that leads it."""
+    begun = _Sweep.find(config, run_id)
+    defaults = DEMO_DEFAULTS if begun.task.is_demo else {}
+    space = _with_budget(load_space(begun.folder / _SPACE, defaults=defaults), config.trials)
+    with _leading(begun.folder) as leads:
+        if leads:
+            with _told_how_to_resume(), command_run(None, "", again=run_id):
+                return run_id, _lead(config, begun, space)
+    if config.engine == "ray":
+        raise InputError(
+            f"resume: another process leads the sweep {run_id}; a Ray cluster grows by `ray start "
+            "--address`, and a sweep that was begun with engine=optuna is joined with it"
+        )
+    print(f"Another process leads the sweep {run_id}: this one joins it.")
+    first = int.from_bytes(os.urandom(3))
+    run_here(_work(config, begun, space), workers=config.workers or 1, first_worker=first)
+    return run_id, 0
+
+
+def _lead(config: SweepConfig, begun: _Sweep, space: SearchSpace) -> int:
+    """Run all trials that wait and log what came out; the number of those that failed."""
+    work = _work(config, begun, space)
+    study = work.open()
+    try:
+        _run(config, work)
+    finally:
+        settle(begun.run_id, report.run_states(study))
+    return _finish(study, begun, space)
+
+
+@contextmanager
+def _told_how_to_resume() -> Iterator[None]:
+    try:
+        yield
+    except Interrupted as error:
+        raise SystemExit(
+            f"sweep: {error}; what is done is kept. To go on, give the same command again with "
+            "resume= and the id of this sweep's run"
+        ) from error
+
+
+def _run(config: SweepConfig, work: Work) -> None:
+    if config.engine == "optuna":
+        run_here(work, workers=config.workers or 1)
+        return
+    cluster = import_module("asd_experiments.search.cluster")  # Ray takes seconds to import
+    memory = config.memory_per_trial
+    cluster.run_on_ray(
+        work,
+        address=config.ray_address,
+        cpus=config.cpus_per_trial,
+        gpus=config.gpus_per_trial,
+        memory_bytes=None if memory is None else round(memory * 2**30),
+        most_at_a_time=config.workers,
+    )
+
+
+def _begin(config: SweepConfig, space: SearchSpace, store: ClipStore, run_id: str) -> _Sweep:
+    """Make the sweep's folder and its study, in which all trials wait."""
+    folder = (Path(config.folder) / run_id).resolve()
+    folder.mkdir(parents=True)
+    shutil.copyfile(config.space, folder / _SPACE)
+    begun = _Sweep(
+        folder,
+        Task(
+            sweep_run_id=run_id,
+            tracking_uri=tracking_uri(),
+            store=str(store.url),
+            is_demo=config.store is None,
+            folder=str(folder),
+            device=config.device,
+            loader_workers=config.loader_workers,
+            metrics=tuple(objective.metric for objective in space.objectives),
+        ),
+        storage=_storage(config, folder),
+        started=time.time(),
+    )
+    waiting = _waiting(space)
+    study = studies.open_study(
+        begun.storage, run_id, directions=[objective.direction for objective in space.objectives]
+    )
+    studies.enqueue(study, waiting)
+    facts = {n: as_text(v) for n, v in asdict(config).items() if v is not None and n != "storage"}
+    facts |= {"space": space.name, "space_sha256": space.sha256}
+    facts["trials"] = str(len(waiting)) if waiting else "as time allows"
+    log_sweep_start(run_id, facts, folder / _SPACE, store)
+    begun.keep()
+    return begun
+
+
+def _work(config: SweepConfig, begun: _Sweep, space: SearchSpace) -> Work:
+    defaults = DEMO_DEFAULTS if begun.task.is_demo else {}
+    fixed: dict[str, Any] = dict(space.fixed)
+    usual = close_defaults(TrainConfig(**fixed), **defaults)
+    seconds = space.budget.time_seconds
+    return Work(
+        task=begun.task,
+        space=space,
+        storage=begun.storage,
+        study=begun.run_id,
+        pruning=pruning_of(space.pruner, epochs=usual.epochs, folds=usual.folds),
+        deadline=None if seconds is None else begun.started + seconds,
+    )
+
+
+def _waiting(space: SearchSpace) -> list[dict[str, Value]]:
+    """What each trial is given in advance: of a listed space all, else nothing."""
+    if space.is_listed:
+        return [space.drawn(configuration) for configuration in space.listed()]
+    return [{} for _ in range(space.num_trials or 0)]
+
+
+def _with_budget(space: SearchSpace, trials: int | None) -> SearchSpace:
+    return replace(space, budget=replace(space.budget, trials=trials)) if trials else space
+
+
+def _storage(config: SweepConfig, folder: Path) -> str:
+    return config.storage or f"sqlite:///{folder / _DATABASE}"
+
+
+def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
+    """Log what came out, and register the best model; the number of failed trials."""
+    runs = trial_runs(begun.run_id)
+    metrics = begun.task.metrics
+    table = report.trial_table(study, metrics, {key: run.info.run_id for key, run in runs.items()})
+    best, told = report.best_trial(study), "No trial has finished."
+    figures: dict[str, float] = {"num_trials": float(len(table))}
+    if best is not None:
+        run = runs[studies.key_of(best)]
+        told = f"Best: trial {studies.key_of(best)}, registered as `{register(run)}`."
+        figures |= {f"best/{name}": v for name, v in zip(metrics, best.values, strict=True)}
+    cost = report.cost_of(study)
+    figures |= {"seconds_of_trials": cost.seconds, "seconds_saved_by_pruning": cost.saved_seconds}
+    link = compare_link(runs)
+    log_sweep_end(
+        begun.run_id,
+        table,
+        report.page_of_plots(study, metrics, f"Sweep {space.name}"),
+        figures,
+        report.note_of(study, metrics, table, cost, link, told),
+    )
+    print(told)
+    return int((table["state"] == "FAIL").sum())
+
+
+@contextmanager
+def _leading(folder: Path) -> Iterator[bool]:
+    """Lead the sweep of a folder, unless another process does; yields whether this one leads."""
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

@@ -1,0 +1,94 @@
+"""The run of a sweep in MLflow, and the states of the runs of its trials."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import mlflow
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+
+from asd_experiments.data.store import ClipStore
+from asd_experiments.tracking.artifacts import log_table
+from asd_experiments.tracking.dataset import dataset_input, store_origin
+from asd_experiments.tracking.runs import close_as_killed, log_metrics, log_parameters
+from asd_experiments.tracking.trial import MODEL
+
+REGISTERED_MODEL = "asd-two-stream"
+"""Name under which the best models of sweeps are registered."""
+
+ALIAS = "candidate"
+"""Alias of the version that the last sweep registered."""
+
+
+def log_sweep_start(
+    run_id: str, facts: Mapping[str, object], space_file: Path, store: ClipStore
+) -> None:
+    """Log all that is known before the first trial."""
+    client = MlflowClient()
+    client.set_tag(run_id, "asd.level", "sweep")
+    log_parameters(run_id, facts)
+    client.log_artifact(run_id, str(space_file))
+    client.log_dict(run_id, store_origin(store), "store.json")
+    client.log_inputs(run_id, [dataset_input(store, "search")])
+
+
+def trial_runs(sweep_run_id: str) -> dict[str, Run]:
+    """Runs of a sweep's trials by the trials' keys."""
+    client = MlflowClient()
+    experiment = client.get_run(sweep_run_id).info.experiment_id
+    rule = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{sweep_run_id}' and tags.`asd.level` = 'trial'"
+    runs: dict[str, Run] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment], rule, page_token=token)
+        runs |= {run.data.tags["asd.trial"]: run for run in page}
+        token = page.token
+        if not token:
+            return runs
+
+
+def settle(sweep_run_id: str, states: Mapping[str, str]) -> None:
+    """Give every trial's run its true state, whoever left it in another.
+
+    Args:
+        sweep_run_id: The sweep's run.
+        states: State of the run of each trial that nothing works on any more, by its key.
+    """
+    client = MlflowClient()
+    for key, run in trial_runs(sweep_run_id).items():
+        if key in states and run.info.status != states[key]:
+            close_as_killed(run.info.run_id)
+            client.set_terminated(run.info.run_id, states[key])
+
+
+def log_sweep_end(
+    run_id: str, table: pd.DataFrame, page: str, metrics: Mapping[str, float], note: str
+) -> None:
+    """Log the table of trials, the page of plots and what a reader sees first."""
+    client = MlflowClient()
+    log_table(run_id, table, "trials.csv")
+    client.log_text(run_id, page, "sweep.html")
+    log_metrics(run_id, metrics)
+    client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
+
+
+def compare_link(runs: Mapping[str, Run]) -> str:
+    """Place of the page in MLflow's UI that compares runs, with parallel coordinates."""
+    ids = json.dumps([run.info.run_id for run in runs.values()], separators=(",", ":"))
+    experiments = json.dumps(sorted({run.info.experiment_id for run in runs.values()}))
+    return f"#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
+
+
+def register(run: Run) -> str:
+    """Register the model of a trial; the version's address."""
+    version = mlflow.register_model(run.data.tags[MODEL], REGISTERED_MODEL)
+    client = MlflowClient()
+    client.set_registered_model_alias(REGISTERED_MODEL, ALIAS, version.version)
+    client.set_model_version_tag(
+        REGISTERED_MODEL, version.version, "asd.trial_run", run.info.run_id
+    )
+    return f"models:/{REGISTERED_MODEL}/{version.version}"
