@@ -130,20 +130,28 @@ def test_gradient_reaches_every_parameter_of_every_network(name):
     assert without == []
 
 
+def clips_told_by(stream, number, *, seed):
+    """Clips of two classes that this stream tells apart; the other one is noise."""
+    clips, labels = tiny_clips(number, seed=seed), torch.tensor([0, 1] * (number // 2))
+    clips[stream][:, 0] += (4.0 * labels - 2)[:, None, None, None]
+    return clips, labels
+
+
 def test_each_stream_alone_can_be_learned(name):
-    """Either the pictures or the flow tell the classes apart; the other stream is noise."""
+    """No clip is seen twice, so none can be learned by heart.
+
+    A mean with a stream that stays undecided is 3/4 at best, a loss of 0.29; guessing costs 0.69.
+    """
     for stream in find_fusion(name).inputs if name.endswith("_only") else ("appearance", "motion"):
-        model, clips = tiny_two_stream(name).train(), tiny_clips(8)
-        labels = torch.tensor([0, 1] * 4)
-        clips[stream][:, 0] += (4.0 * labels - 2)[:, None, None, None]
-        optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-        for _ in range(40):
+        model = tiny_two_stream(name).train()
+        optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+        for number in range(40):
             optimiser.zero_grad()
-            loss_of(model, clips, labels).backward()
+            loss_of(model, *clips_told_by(stream, 8, seed=number)).backward()
             optimiser.step()
-            if cross_entropy(model(**clips).fused, labels) < 0.5:
-                break
-        assert cross_entropy(model(**clips).fused, labels) < 0.5
+        clips, labels = clips_told_by(stream, 32, seed=1000)
+        with torch.no_grad():
+            assert cross_entropy(model.eval()(**clips).fused, labels) < 0.5
 
 
 def test_every_stream_has_something_to_say(name):
