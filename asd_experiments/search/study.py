@@ -131,10 +131,15 @@ def is_done(study: Study) -> bool:
 
 def key_of(trial: Trial | FrozenTrial) -> str:
     """What a trial and its retries have in common: the number of the first of them."""
-    frozen = trial if isinstance(trial, FrozenTrial) else trial.study.trials[trial.number]
+    frozen = trial if isinstance(trial, FrozenTrial) else _as_stored(trial)
     with _without_advice():
         first = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
     return str(frozen.number if first is None else first)
+
+
+def _as_stored(trial: Trial) -> FrozenTrial:
+    """One trial, without a look at all the others."""
+    return trial.study._storage.get_trial(trial._trial_id)
 
 
 def retry(study: Study, trial: FrozenTrial) -> None:
@@ -156,9 +161,10 @@ def attempts(study: Study) -> list[FrozenTrial]:
 
 
 def release(study: Study, trial: Trial) -> None:
-    """Give a trial back that this process was stopped at: it waits again."""
+    """Give a trial back that this process was stopped at: it waits again, however often."""
     study.tell(trial, state=TrialState.FAIL)
-    retry(study, study.trials[trial.number])
+    with _without_advice():
+        RetryHeartbeatStaleTrialCallback()(study, _as_stored(trial))
 
 
 def beat(study: Study, trial: Trial) -> None:
