@@ -1,4 +1,4 @@
-"""Typed, frozen configuration of every command: the only place where a default lives."""
+"""Typed, frozen configuration of every command, with its defaults; the demo has its own."""
 
 import os
 from dataclasses import fields
@@ -270,8 +270,9 @@ class TrainConfig:
     backbone, from its library's hub; otherwise a file. Not given: fresh weights."""
 
     motion_pretrained: Annotated[str | None, Unset] = None
-    """The same for the motion stream's own network, where it is to differ; none: fresh weights.
-    Not given: pretrained."""
+    """Weights that the motion stream's own network starts from, where they are to differ:
+    kinetics400, imagenet1k or a file, as for pretrained; none: fresh weights. Not given: those of
+    pretrained."""
 
     freeze: FreezeName = "none"
     """Part of the pretrained backbones that is not trained, batch norm included."""

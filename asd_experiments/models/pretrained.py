@@ -156,7 +156,12 @@ def check_published(
 
 
 def load_pretrained(network: TwoStream, weights: Mapping[str, FittedWeights]) -> None:
-    """Put weights into the backbones that they were fitted to."""
+    """Put weights into the backbones that they were fitted to.
+
+    Args:
+        network: The model; backbones without weights here are left as they are.
+        weights: What `fit_pretrained` gave for such a model, by the backbone's key in it.
+    """
     for key, fitted in weights.items():
         network.backbones[key].load_state_dict(fitted.tensors, strict=False)
 
@@ -168,6 +173,9 @@ def fit_backbone(file: WeightsFile, backbone: Backbone, key: str) -> FittedWeigh
         file: The file.
         backbone: The network.
         key: Its name in a two-stream model, which says what to take from a file of such a model.
+
+    Returns:
+        The weights by their names in the backbone, and where each tensor of the file went.
 
     Raises:
         InputError: If the file holds other weights; it says which.

@@ -1,6 +1,7 @@
 """First convolutions for clips of other channels than the three that they were trained on."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 RGB = 3
@@ -16,7 +17,9 @@ def can_adapt(published: torch.Size, wanted: torch.Size) -> bool:
     )
 
 
-def adapt_stem(weight: Tensor, channels: int, *, flow_scale: float = 1.0) -> Tensor:
+def adapt_stem(
+    weight: Float[Tensor, "out 3 *kernel"], channels: int, *, flow_scale: float = 1.0
+) -> Float[Tensor, "out {channels} *kernel"]:
     """Weights of a first convolution for optical flow, from those for RGB.
 
     Flow alone: both channels get the mean over the colours (cross-modality pre-training), times
@@ -30,6 +33,9 @@ def adapt_stem(weight: Tensor, channels: int, *, flow_scale: float = 1.0) -> Ten
         weight: Output channels, three colours, then the kernel's sides.
         channels: 2 for flow, 5 for RGB followed by flow.
         flow_scale: Factor by which RGB was larger, when the weights were made, than flow is here.
+
+    Returns:
+        The same convolution for the other channels.
 
     References:
         Wang et al. 2016, section 3.2 (the mean, replicated), https://arxiv.org/abs/1608.00859.

@@ -98,6 +98,13 @@ def fit_fold(
         report: Called after every epoch, and before all others for those that `folder` knows of.
         pretrained: Weights that the backbones start from, by their keys; none: fresh ones.
         folder: Where the best epoch is kept, and the last one, from which training goes on.
+
+    Returns:
+        The best epoch's network, its predictions, and how the training went.
+
+    Raises:
+        BaseException: Whatever `report` raises ends the training; the folder has what it needs to
+            go on after its last whole epoch.
     """
     started = time.monotonic()
     seed = int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
