@@ -13,7 +13,13 @@ from asd_experiments.data.store import StoredFrames
 from asd_experiments.normalisation import KINETICS, Normalisation
 
 FULL_MOTION = 20 / 224
-"""Displacement that becomes 1.0, as a share of the frame's side: I3D's 20 pixels of 224."""
+"""Displacement that becomes 1.0, as a share of the frame's side: I3D's 20 pixels of 224.
+
+Larger ones are not truncated, as I3D's are.
+
+References:
+    https://github.com/google-deepmind/kinetics-i3d, "Sample data and preprocessing".
+"""
 
 
 class Clip(NamedTuple):
@@ -47,7 +53,10 @@ UNCHANGED = Augmentation()
 
 
 def draw_augmentation(seed: int) -> Augmentation:
-    """Draw a flip (half of the clips), a cut-out of 85 to 100 % and a brightness of ±20 %."""
+    """Draw a flip (half of the clips), a cut-out of 85 to 100 % and a brightness of ±20 %.
+
+    The ranges are ours and not tuned: changes that a camera's place and a room's light make.
+    """
     rng = np.random.default_rng(seed)
     side = rng.uniform(0.85, 1.0)
     return Augmentation(

@@ -19,7 +19,7 @@ from asd_experiments.training.prediction import score_clips
 from asd_experiments.training.start import start_network
 
 LEAST_STEPS = 8
-"""Fewest steps of an epoch: an optimiser that moves less often learns nothing in 50 epochs."""
+"""Fewest steps of an epoch: ours, so that 50 epochs are at least 400 steps."""
 
 
 def find_batch_size(config: TrialConfig, *, num_clips: int, num_classes: int) -> int:

@@ -56,8 +56,8 @@ class Backbone(nn.Module):
     """Whether every stage looks at one frame at a time (a 2D network)."""
 
     faster_channels_last: ClassVar[bool] = False
-    """Whether a GPU trains it faster with the channels last in memory; measured, not assumed:
-    depthwise convolutions are several times slower so."""
+    """Whether a GPU trains it faster with the channels last in memory: as measured in
+    benchmarks/RESULTS.md, where depthwise convolutions are several times slower so."""
 
     stem_convolutions: ClassVar[tuple[str, ...]] = ()
     """Names of the convolutions that see the clip: pretrained ones are fitted to its channels."""

@@ -25,9 +25,8 @@ class ConvFusion(Fusion):
     VGG: in a network that ends in an average, the streams would otherwise only be added. The
     convolution starts as the sum of equally numbered channels, so that what a network has learned
     before is kept, plus He's random start: of a bare sum of maps that are never negative the ReLU
-    takes nothing, and such a network missed an exclusive or that this one finds. A 3x3x3
-    kernel, the paper's for its spatiotemporal network, would hold 226 million weights in a
-    ResNet-50.
+    takes nothing, and the streams would only be added. A 3x3x3 kernel, the paper's for its
+    spatiotemporal network, would hold 226 million weights in a ResNet-50 (27 x 4096 x 2048).
 
     As in the paper, the motion network is kept whole beside the joint one and both have a loss. The
     answer is the joint network's, so that the fusion is what is measured; the paper averages in

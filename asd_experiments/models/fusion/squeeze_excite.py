@@ -25,8 +25,8 @@ class SqueezeExcite(Fusion):
 
     A module averages the maps of each stream over time and space, makes one joint vector of both,
     and multiplies every channel of each stream by twice a sigmoid of it. The sigmoid's layer starts
-    near zero, a factor near 1: training starts as `late_joint`. From exactly zero, or with averaged
-    probabilities, it missed an exclusive or with half of the seeds. Nothing but channel averages
+    near zero, a factor near 1: training starts as `late_joint`. It does not start at zero, as then
+    no gradient would reach the joint vector in the first step. Nothing but channel averages
     crosses, so the networks may differ in every size. Neither stream has scores of its own: what it
     says is the answer when the other is blank.
 
