@@ -367,6 +367,11 @@ class TrainConfig:
 
     @model_validator(mode="after")
     def _pretrained_weights_fit(self) -> "TrainConfig":
+        if self.freeze != "none" and not self.is_pretrained:
+            raise ValueError(
+                f"freeze={self.freeze} keeps weights as they are and needs pretrained ones: give "
+                "pretrained, or choose freeze=none"
+            )
         if self.is_pretrained and self.width not in (None, 1):
             raise ValueError(
                 f"pretrained needs width=1 (weights have the published widths), got {self.width}"

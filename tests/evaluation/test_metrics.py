@@ -37,6 +37,11 @@ def test_two_classes_by_hand():
             "auroc": (6 + 6 + 5 + 1.5) / 24,
             # squared errors of ASD 0.01, 0.04, 0.16, 0.64; of the others 1.04 together
             "brier": (0.85 + 1.04) / 10,
+            "loss": -(
+                math.log(0.9 * 0.8 * 0.6 * 0.2) / 4
+                + math.log(0.3 * 0.5 * 0.6 * 0.7 * 0.8 * 0.9) / 6
+            )
+            / 2,
         },
         abs=1e-6,
     )
@@ -82,6 +87,10 @@ def test_three_classes_by_hand():
             "auroc": (recall + sum(specificities) / 3) / 2,
             # right: 0.04 + 0.01 + 0.01; wrong: 0.64 + 0.81 + 0.01
             "brier": (7 * 0.06 + 3 * 1.46) / 10,
+            "loss": -(
+                math.log(0.8 * 0.8 * 0.1) / 3 + math.log(0.8 * 0.1) / 2 + math.log(0.8**4 * 0.1) / 5
+            )
+            / 3,
         },
         abs=1e-6,
     )
@@ -187,7 +196,7 @@ def test_what_one_class_leaves_undefined_is_left_out():
     table = two_class_table([(0, "a", "ASD", 0.9), (1, "b", "ASD", 0.1)])
     values = evaluate(table, CLASSES, "ASD", HALF)
     pooled = {name.rsplit("/")[-1] for name in values if "fold" not in name}
-    assert pooled == {"accuracy", "sensitivity", "f1", "brier"}
+    assert pooled == {"accuracy", "sensitivity", "f1", "brier", "loss"}
     assert values["test/clip/auroc_fold_count"] == 0
     assert "test/clip/auroc_fold_mean" not in values
     assert "test/clip/auroc_ci_low" not in values
@@ -203,8 +212,9 @@ def test_one_fold_has_no_standard_deviation():
 def test_three_class_averages_need_every_class():
     rows = random_table(THREE, 30, 1.0)
     rows = rows[rows["label"] != "LCS"]
-    assert metric_values(rows, THREE, "ASD", {}).keys() == {"accuracy", "kappa", "brier"}
-    assert metric_values(rows.iloc[:1], THREE, "ASD", {}).keys() == {"accuracy", "brier"}
+    always = {"accuracy", "brier", "loss"}
+    assert metric_values(rows, THREE, "ASD", {}).keys() == {*always, "kappa"}
+    assert metric_values(rows.iloc[:1], THREE, "ASD", {}).keys() == always
     assert metric_values(rows.iloc[:0], THREE, "ASD", {}) == {}
 
 

@@ -76,7 +76,7 @@ def test_what_the_sweep_closes_open_parameters_with_counts(tmp_path):
     text = TPE + "parameters:\n  backbone: [c3d, slow_50]\n"
     assert not problems_of(tmp_path, text)
     (problem,) = problems_of(tmp_path, text, defaults=DEMO_DEFAULTS)
-    assert problem.startswith("5: backbone=c3d cannot be trained: clip_length and size of C3D must")
+    assert problem.startswith("5: backbone=c3d cannot be trained: clip_length and size of c3d must")
     assert problem.endswith(
         "got 16 and 48; choose c3d_gap for other clips (1 of 2 combinations); take it out"
     )
@@ -117,7 +117,7 @@ def test_rules_between_parameters_are_those_of_training(tmp_path, fixed, free, p
 def test_every_row_is_built(tmp_path):
     text = OBJECTIVE + "fixed: {size: 112}\nrows:\n  a: {backbone: c3d, clip_length: 8}\n  b: {}\n"
     (problem,) = problems_of(tmp_path, text)
-    assert problem.startswith("4: a: cannot be trained: clip_length and size of C3D must be 16 and")
+    assert problem.startswith("4: a: cannot be trained: clip_length and size of c3d must be 16 and")
 
 
 @pytest.mark.parametrize(

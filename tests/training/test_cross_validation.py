@@ -156,10 +156,6 @@ def auroc(config, store) -> float:
             {"fusion": "early_concat", "motion_backbone": "c3d_gap"},
             "motion_backbone must be left open",
         ),
-        (
-            {"freeze": "stem"},
-            "freeze=stem keeps pretrained .* these networks start fresh: appearance, motion;",
-        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(small_store, changes, message):
