@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 
 from asd_experiments.ray_cluster import ClusterError, connected
 from asd_experiments.search import study as studies
-from asd_experiments.search.local import Work
+from asd_experiments.search.local import Work, tell_values
 from asd_experiments.search.objective import run_configuration
 from asd_experiments.search.space import ExcludedError
 
@@ -66,7 +66,7 @@ def run_on_ray(
             ),
             run_config=tune.RunConfig(
                 name="ray",
-                storage_path=str(Path(work.task.folder)),
+                storage_path=work.task.folder,
                 failure_config=tune.FailureConfig(max_failures=_RETRIES),
                 verbose=0,
             ),
@@ -163,7 +163,7 @@ class _Searcher(Searcher):
         """Take a waiting trial; none left ends the search."""
         session = _sessions[self._study]
         while not session.work.is_over:
-            trial = studies.claim(session.study, endless=session.work.is_endless)
+            trial = studies.claim(session.study, endless=session.work.space.is_endless)
             if trial is None:
                 break
             try:
@@ -189,17 +189,15 @@ class _Searcher(Searcher):
         session = _sessions[self._study]
         if (trial := session.trials.pop(trial_id, None)) is None:
             return
-        key, metrics = studies.key_of(trial), session.work.task.metrics
         if error:
             session.study.tell(trial, state=TrialState.FAIL)
-            print(f"trial {key}: failed; its run says why", file=sys.stderr, flush=True)
+            told = "failed; its run says why"
+            print(f"trial {studies.key_of(trial)}: {told}", file=sys.stderr, flush=True)
         elif result and VALUES in result:
-            session.study.tell(trial, result[VALUES])
-            shown = zip(metrics, result[VALUES], strict=True)
-            print(f"trial {key}: " + ", ".join(f"{n} {v:.3f}" for n, v in shown), flush=True)
+            tell_values(session.study, trial, result[VALUES], session.work.task.metrics)
         else:
             session.study.tell(trial, state=TrialState.PRUNED)
-            print(f"trial {key}: pruned", flush=True)
+            print(f"trial {studies.key_of(trial)}: pruned", flush=True)
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: all that is to be kept is in the study."""

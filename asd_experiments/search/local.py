@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import wait
@@ -40,11 +41,6 @@ class Work:
 
     deadline: float | None = None
     """When no further trial is begun, seconds since the epoch; None: never."""
-
-    @property
-    def is_endless(self) -> bool:
-        """Whether time alone ends the sweep."""
-        return self.space.num_trials is None
 
     @property
     def is_over(self) -> bool:
@@ -110,10 +106,10 @@ def run_trials(work: Work, worker: int = 0) -> None:
     with stop_signals_raise():
         Thread(target=_stop_with_parent, daemon=True).start()
         study = work.open(worker)
-        while work.is_endless or not studies.is_done(study):
+        while work.space.is_endless or not studies.is_done(study):
             if work.is_over:
                 return
-            trial = studies.claim(study, endless=work.is_endless)
+            trial = studies.claim(study, endless=work.space.is_endless)
             if trial is None:
                 time.sleep(_POLL_SECONDS)
                 continue
@@ -142,11 +138,17 @@ def run_trial(work: Work, study: Study, trial: Trial) -> None:
             study.tell(trial, state=TrialState.FAIL)
             print(f"trial {key}: failed, {reason}", file=sys.stderr, flush=True)
         else:
-            study.tell(trial, list(values))
-            shown = ", ".join(
-                f"{name} {value:.3f}" for name, value in zip(work.task.metrics, values, strict=True)
-            )
-            print(f"trial {key}: {shown}", flush=True)
+            tell_values(study, trial, values, work.task.metrics)
+
+
+def tell_values(
+    study: Study, trial: Trial, values: Sequence[float], metrics: Sequence[str]
+) -> None:
+    """Tell the study, and the user, what a finished trial is judged by."""
+    study.tell(trial, list(values))
+    shown = zip(metrics, values, strict=True)
+    told = ", ".join(f"{name} {value:.3f}" for name, value in shown)
+    print(f"trial {studies.key_of(trial)}: {told}", flush=True)
 
 
 def reporter(study: Study, trial: Trial) -> Report:

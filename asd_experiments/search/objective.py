@@ -50,6 +50,11 @@ class Task:
     metrics: tuple[str, ...]
     """What a configuration is judged by."""
 
+    @property
+    def defaults(self) -> dict[str, object]:
+        """What the sweep closes open parameters with, before `TrialConfig` does."""
+        return DEMO_DEFAULTS if self.is_demo else {}
+
 
 def run_configuration(
     task: Task, key: str, parameters: Mapping[str, Any], report: Report
@@ -83,7 +88,7 @@ def run_configuration(
     )
     name = f"trial {key}: {default_name(wanted)}"
     with child_run(task.sweep_run_id, name, level="trial", key=key) as run_id:
-        config = close_defaults(wanted, **(DEMO_DEFAULTS if task.is_demo else {}))
+        config = close_defaults(wanted, **task.defaults)
         store = ClipStore(task.store)
         pretrained = check_trial(config)
         validation = CrossValidation(config, store, pretrained)

@@ -76,6 +76,11 @@ class SearchSpace:
         return bool(self.rows) or self.sampler.name == "grid"
 
     @property
+    def is_endless(self) -> bool:
+        """Whether time alone ends a sweep."""
+        return not self.is_listed and self.budget.trials is None
+
+    @property
     def num_trials(self) -> int | None:
         """Trials of a sweep that nothing cuts short; None: until its time is over."""
         if not self.is_listed:

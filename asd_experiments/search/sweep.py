@@ -117,8 +117,8 @@ def _start(config: SweepConfig) -> tuple[str, int]:
 def _go_on(config: SweepConfig, run_id: str) -> tuple[str, int]:
     """Lead a sweep that broke off to its end, or help the process that leads it."""
     begun = _Sweep.find(config, run_id)
-    defaults = DEMO_DEFAULTS if begun.task.is_demo else {}
-    space = _with_budget(load_space(begun.folder / _SPACE, defaults=defaults), config.trials)
+    space = load_space(begun.folder / _SPACE, defaults=begun.task.defaults)
+    space = _with_budget(space, config.trials)
     with _leading(begun.folder) as leads:
         if leads:
             with _told_how_to_resume(), command_run(None, "", again=run_id):
@@ -206,9 +206,8 @@ def _begin(config: SweepConfig, space: SearchSpace, store: ClipStore, run_id: st
 
 
 def _work(config: SweepConfig, begun: _Sweep, space: SearchSpace) -> Work:
-    defaults = DEMO_DEFAULTS if begun.task.is_demo else {}
     fixed: dict[str, Any] = dict(space.fixed)
-    usual = close_defaults(TrainConfig(**fixed), **defaults)
+    usual = close_defaults(TrainConfig(**fixed), **begun.task.defaults)
     seconds = space.budget.time_seconds
     return Work(
         task=begun.task,
