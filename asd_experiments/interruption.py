@@ -1,8 +1,10 @@
 """Requests to stop: Ctrl-C, or a batch scheduler's SIGTERM."""
 
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.util import Finalize
 from types import FrameType
 
 _requests: list[int] = []
@@ -54,3 +56,13 @@ def leave_stopping_to_the_parent(*_: object) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _kill_those_left() -> None:
+    """End what `multiprocessing` would end by a signal that readers of clips ignore."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
+
+
+Finalize(None, _kill_those_left, exitpriority=0)

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -31,3 +33,26 @@ def test_handlers_are_put_back():
     with stop_signals_raise():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_process_that_fails_does_not_wait_for_its_readers_of_clips():
+    """They ignore the signal by which Python ends what a process has left running."""
+    program = """
+import multiprocessing, time
+from asd_experiments.interruption import leave_stopping_to_the_parent
+
+def read(ready):
+    leave_stopping_to_the_parent()
+    ready.set()
+    time.sleep(1000)
+
+context = multiprocessing.get_context("fork")
+ready = context.Event()
+context.Process(target=read, args=(ready,), daemon=True).start()
+ready.wait()
+raise RuntimeError("the network has diverged")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1 and "the network has diverged" in done.stderr

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -21,6 +23,7 @@ from asd_experiments.config import TrialConfig
 from asd_experiments.data.clips import ClipDataset, ClipSample
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.predictions import PLAIN_COLUMNS
+from asd_experiments.interruption import Interrupted
 from asd_experiments.models.memory_layout import move
 from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.models.two_stream import TwoStream
@@ -242,6 +245,9 @@ def run_trainer(
         loaders: Of the training clips, and of those that validate every epoch, if any do.
         callbacks: What happens beside.
         checkpoint: File to go on from.
+
+    Raises:
+        Interrupted: If somebody asked this process to stop.
     """
     move(module.network, training_device(config))
     with warnings.catch_warnings():
@@ -267,10 +273,13 @@ def run_trainer(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            plugins=[LightningEnvironment()],  # Slurm's would requeue the job, or refuse its tasks
         )
-        trainer.fit(
-            module, *loaders, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True
-        )
+        ckpt_path = str(checkpoint) if checkpoint else None
+        try:
+            trainer.fit(module, *loaders, ckpt_path=ckpt_path, weights_only=True)
+        except SIGTERMException as error:  # which would end the process as if all were well
+            raise Interrupted("stopped by SIGTERM") from error
 
 
 def training_device(config: TrialConfig) -> Literal["cpu", "cuda"]:
