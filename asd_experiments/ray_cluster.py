@@ -4,16 +4,22 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asd_experiments.errors import InputError
 
 _KNOCK_SECONDS = 10
+_PROBE_SECONDS = 120
+_INSTALL = "install there what requirements.lock pins"
 _PACKAGES = ("asd_experiments", "preprocess")
 
 
@@ -57,6 +63,60 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def ask_nodes(
+    nodes: Sequence[Mapping[str, Any]],
+    obstacle: Callable[[Any], str | None],
+    errand: "ray.ObjectRef[Any]",
+) -> None:
+    """Check before any work that nodes can do it.
+
+    Args:
+        nodes: Of `ray.nodes()`.
+        obstacle: Runs on every node: why it cannot do the work; None if it can.
+        errand: What `obstacle` is called with.
+
+    Raises:
+        ClusterError: With the reason of every node that cannot.
+    """
+    # A process that has looked for a GPU sees all of the node's for good: it must do no work.
+    probe = ray.remote(max_calls=1)(obstacle)
+    answers = {}
+    for node in nodes:
+        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = probe.options(num_cpus=0, scheduling_strategy=place)
+        answers[f"node {node['NodeName']}"] = task.remote(errand)
+    found = [f"{name}: {reason}" for name, ref in answers.items() if (reason := _answer(ref))]
+    if found:
+        raise ClusterError("\n  ".join(["not every node can do the work:", *found]))
+
+
+def other_library(libraries: Mapping[str, str]) -> str | None:
+    """Say which of these libraries is missing here, or has another version; None: all is well."""
+    for name, wanted in libraries.items():
+        if (found := _version(name)) != wanted:
+            return f"it has {found or 'no'} {name}, not {wanted}; {_INSTALL}"
+    return None
+
+
+def _answer(probe: "ray.ObjectRef[str | None]") -> str | None:
+    """What a probe says; where it could not even begin, why."""
+    try:
+        return ray.get(probe, timeout=_PROBE_SECONDS)
+    except GetTimeoutError:
+        return f"it does not answer within {_PROBE_SECONDS} s; restart it or take it away"
+    except RayTaskError as error:
+        return f"{type(error.cause).__name__}: {error.cause}; {_INSTALL}"
+    except RayError as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[-1]}; {_INSTALL}"
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _knock(address: str) -> None:

@@ -7,35 +7,30 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from uuid import uuid4
 
 import ray
 import zarr
 from ray.exceptions import (
-    GetTimeoutError,
     LocalRayletDiedError,
     NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
-    RayError,
     RayTaskError,
     WorkerCrashedError,
 )
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asd_experiments.data.storage import StoreError, open_storage
 from asd_experiments.errors import InputError
-from asd_experiments.ray_cluster import ClusterError, connected
+from asd_experiments.ray_cluster import ClusterError, ask_nodes, connected, other_library
 from preprocess.dispatch import dispatch
 from preprocess.pipeline import device_here
 from preprocess.worker import Plan, Result, Worker
 
 _ATTEMPTS = 4  # nodes come and go: more than on one machine
-_PROBE_SECONDS = 120
 _LONGEST_RUN_SECONDS = 7 * 24 * 3600
 _GPU_SHARE = 0.25  # of one GPU that a video takes
-_INSTALL = "install there what requirements.lock pins"
 _DEATHS = (
     WorkerCrashedError,
     NodeDiedError,
@@ -135,35 +130,13 @@ def _probe_nodes(errand: "ray.ObjectRef[Errand]", device: str | None) -> None:
             "node, or start preprocess with CUDA_VISIBLE_DEVICES= in its environment and take a "
             "new store"
         )
-    probes = {}
-    # A process that has looked for a GPU sees all of the node's for good: it must take no video.
-    probe = ray.remote(max_calls=1)(obstacle)
-    for node in nodes:
-        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = probe.options(num_cpus=0, scheduling_strategy=place)
-        probes[f"node {node['NodeName']}"] = task.remote(errand)
-    found = [f"{name}: {reason}" for name, ref in probes.items() if (reason := _answer(ref))]
-    if found:
-        raise ClusterError("\n  ".join(["not every node can do the work:", *found]))
-
-
-def _answer(probe: "ray.ObjectRef[str | None]") -> str | None:
-    """What a probe says; where it could not even begin, why."""
-    try:
-        return ray.get(probe, timeout=_PROBE_SECONDS)
-    except GetTimeoutError:
-        return f"it does not answer within {_PROBE_SECONDS} s; restart it or take it away"
-    except RayTaskError as error:
-        return f"{type(error.cause).__name__}: {error.cause}; {_INSTALL}"
-    except RayError as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[-1]}; {_INSTALL}"
+    ask_nodes(nodes, obstacle, errand)
 
 
 def obstacle(errand: Errand) -> str | None:
     """Why this node cannot do the work; None if it can."""
-    for name, wanted in errand.libraries.items():
-        if (found := _version(name)) != wanted:
-            return f"it has {found or 'no'} {name}, not {wanted}; {_INSTALL}"
+    if reason := other_library(errand.libraries):
+        return reason
     if reason := _other_device(errand.plan.device):
         return reason
     if not all((errand.plan.videos / video).exists() for video in errand.videos):
@@ -208,13 +181,6 @@ def _work(errand: "list[ray.ObjectRef[Errand]]", video: str) -> Result:
     except InputError as error:
         node = ray.get_runtime_context().get_node_id()
         raise ClusterError(f"node {node}: {error}") from error
-
-
-def _version(library: str) -> str | None:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
 
 
 def _absolute(store: str) -> str:
