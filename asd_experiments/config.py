@@ -51,6 +51,7 @@ FusionName = Literal[
     "lateral",
     "cross_attention",
 ]
+Device = Literal["auto", "cpu", "gpu"]
 FreezeName = Literal["none", "stem", "backbone", "all_but_last_stage"]
 PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
 SegmenterName = Literal["background", "grabcut", "torchvision"]
@@ -347,7 +348,7 @@ class TrainConfig:
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the folds, the weights, the order of clips and the augmentation."""
 
-    device: Literal["auto", "cpu", "gpu"] = "auto"
+    device: Device = "auto"
     """Where to train; auto takes a GPU when there is one."""
 
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
@@ -429,7 +430,7 @@ class SweepConfig:
     """Ray cluster that runs the trials: host:port, or auto for the one that this machine belongs
     to. Not given: this machine alone."""
 
-    device: Literal["auto", "cpu", "gpu"] = "auto"
+    device: Device = "auto"
     """Where trials are trained; auto takes a GPU when there is one."""
 
     loader_workers: NonNegativeInt = 0

@@ -5,12 +5,15 @@ be restored after a crash: here Tune takes waiting trials from the study, and th
 true ends.
 """
 
-import sys
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 from optuna.study import Study
@@ -19,13 +22,17 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from asd_experiments.ray_cluster import ClusterError, connected
+from asd_experiments.data.store import ClipStore
+from asd_experiments.errors import InputError
+from asd_experiments.ray_cluster import ClusterError, ask_nodes, connected, other_library
 from asd_experiments.search import study as studies
-from asd_experiments.search.local import Work, tell_values
-from asd_experiments.search.objective import run_configuration
+from asd_experiments.search.local import Work, tell_failure, tell_values
+from asd_experiments.search.objective import Task, run_configuration
 from asd_experiments.search.space import ExcludedError
+from asd_experiments.tracking.runs import is_tracker_lost, told_in_a_line
+from asd_experiments.tracking.sweep import tracking_obstacle
 
-STEP, LOSS, VALUES = "step", "loss", "values"
+STEP, LOSS, VALUES, ERROR = "step", "loss", "values", "error"
 _RETRIES = 4  # of a trial whose worker or node is lost: nodes come and go
 
 
@@ -52,26 +59,91 @@ def run_on_ray(
         InputError: If the cluster cannot be reached or has no room for a single trial.
     """
     study = work.open()
-    with connected(address), _Session(study, work) as session:
-        _sessions[work.study] = session
+    with connected(address):
         resources = _resources(cpus, gpus, memory_bytes)
-        tuner = tune.Tuner(
-            tune.with_resources(partial(_train, work=work), resources),
-            tune_config=tune.TuneConfig(
-                search_alg=_Searcher(work.study),
-                scheduler=_scheduler(work),
-                num_samples=-1,
-                max_concurrent_trials=most_at_a_time,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="ray",
-                storage_path=work.task.folder,
-                failure_config=tune.FailureConfig(max_failures=_RETRIES),
-                verbose=0,
-            ),
+        _check_nodes(work)
+        with _Session(study, work, resources.get("gpu", 0.0)) as session:
+            _sessions[work.study] = session
+            _tune(work, resources, most_at_a_time)
+
+
+def _tune(work: Work, resources: dict[str, float], most_at_a_time: int | None) -> None:
+    tuner = tune.Tuner(
+        tune.with_resources(partial(_train, work=work), resources),
+        tune_config=tune.TuneConfig(
+            search_alg=_Searcher(work.study),
+            scheduler=_scheduler(work),
+            num_samples=-1,
+            max_concurrent_trials=most_at_a_time,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="ray",
+            storage_path=work.task.folder,
+            failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What every node is asked before the first trial."""
+
+    task: Task
+    digest: str
+    """Of the clip store."""
+
+    libraries: Mapping[str, str]
+    """Name and version of what must be the same on all nodes."""
+
+
+def _check_nodes(work: Work) -> None:
+    """Refuse, before any trial, a cluster on which trials would fail or be lost."""
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    hosts = {node["NodeManagerAddress"] for node in nodes}
+    if len(hosts) > 1 and (reason := _one_machine_only(work.task.tracking_uri)):
+        raise ClusterError(
+            f"MLFLOW_TRACKING_URI leads to {reason}, which the {len(hosts)} machines of the "
+            "cluster do not share; start `mlflow server` and give its http:// address"
         )
-        tuner.fit()
+    errand = Errand(
+        work.task,
+        ClipStore(work.task.store).digest,
+        {name: version(name) for name in ("torch", "mlflow", "zarr")},
+    )
+    ask_nodes(nodes, obstacle, ray.put(errand))
+
+
+def _one_machine_only(uri: str) -> str | None:
+    """What a tracking address leads to, if other machines cannot use it."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file", "sqlite"):
+        return "a file"
+    return "this very machine" if parts.hostname in ("localhost", "127.0.0.1", "::1") else None
+
+
+def obstacle(errand: Errand) -> str | None:
+    """Why this node cannot run trials of a sweep; None if it can."""
+    if reason := other_library(errand.libraries):
+        return reason
+    task = errand.task
+    try:
+        with tempfile.TemporaryFile(dir=Path(task.folder)):
+            pass
+    except OSError as error:
+        return (
+            f"it cannot write into the sweep's folder {task.folder} ({error.strerror}); give a "
+            "folder= on a disk that all nodes share"
+        )
+    try:
+        digest = ClipStore(task.store).digest
+    except InputError as error:
+        return f"{error}; put the store on a disk that all nodes share, or s3://..."
+    if digest != errand.digest:
+        return f"it sees another store at {task.store}; see that all nodes share it"
+    return tracking_obstacle(task.tracking_uri, task.sweep_run_id)
 
 
 def _resources(cpus: float, gpus: float | None, memory_bytes: int | None) -> dict[str, float]:
@@ -107,23 +179,35 @@ def _scheduler(work: Work) -> TrialScheduler:
 
 
 def _train(config: Mapping[str, Any], work: Work) -> None:
-    """Run one trial in an actor of Tune's; the last report holds the values that it ends with."""
+    """Run one trial in an actor of Tune's; the last report holds the values that it ends with.
+
+    It holds the error that failed the trial, if one did. What raises here is tried again: a lost
+    tracking server.
+    """
 
     def report(step: int, loss: float) -> None:
         tune.report({STEP: step, LOSS: loss})
         last.update({STEP: step, LOSS: loss})
 
     last: dict[str, Any] = {STEP: 0, LOSS: float("inf")}
-    values = run_configuration(work.task, config["key"], config["parameters"], report)
-    tune.report({**last, STEP: last[STEP] + 1, VALUES: list(values)})
+    end: dict[str, Any]
+    try:
+        values = run_configuration(work.task, config["key"], config["parameters"], report)
+        end = {VALUES: list(values)}
+    except Exception as error:
+        if is_tracker_lost(error):
+            raise
+        end = {ERROR: told_in_a_line(error)}
+    tune.report({**last, STEP: last[STEP] + 1, **end})
 
 
 class _Session:
     """Trials of the study that Tune works on, kept alive in the study for as long as it does."""
 
-    def __init__(self, study: Study, work: Work) -> None:
+    def __init__(self, study: Study, work: Work, gpus: float) -> None:
         self.study = study
         self.work = work
+        self.gpus = gpus
         self.trials: dict[str, Trial] = {}
         self._stop = Event()
         self._thread = Thread(target=self._beat, daemon=True)
@@ -171,6 +255,7 @@ class _Searcher(Searcher):
             except ExcludedError:
                 studies.exclude(session.study, trial)
                 continue
+            trial.set_user_attr(studies.GPUS, session.gpus)
             session.trials[trial_id] = trial
             return {"key": studies.key_of(trial), "parameters": dict(parameters)}
         return Searcher.FINISHED
@@ -178,22 +263,23 @@ class _Searcher(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Report an epoch to the study."""
         session = _sessions[self._study]
-        if VALUES not in result and len(session.study.directions) == 1:
+        if not result.keys() & {VALUES, ERROR} and len(session.study.directions) == 1:
             loss = studies.signed(session.study, result[LOSS])
             session.trials[trial_id].report(loss, result[STEP])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the study how a trial ended: one without values was stopped by the scheduler."""
+        """Tell the study how a trial ended: one without an end was stopped by the scheduler."""
         session = _sessions[self._study]
         if (trial := session.trials.pop(trial_id, None)) is None:
             return
-        if error:
-            session.study.tell(trial, state=TrialState.FAIL)
-            told = "failed; its run says why"
-            print(f"trial {studies.key_of(trial)}: {told}", file=sys.stderr, flush=True)
-        elif result and VALUES in result:
+        if error or not result:
+            reason = f"its process, its node or the tracking server was lost {_RETRIES + 1} times"
+            tell_failure(session.study, trial, reason)
+        elif ERROR in result:
+            tell_failure(session.study, trial, result[ERROR])
+        elif VALUES in result:
             tell_values(session.study, trial, result[VALUES], session.work.task.metrics)
         else:
             session.study.tell(trial, state=TrialState.PRUNED)

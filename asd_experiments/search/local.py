@@ -22,7 +22,8 @@ from asd_experiments.search import study as studies
 from asd_experiments.search.choosing import Pruning, pruner_of, sampler_of
 from asd_experiments.search.objective import Report, Task, run_configuration
 from asd_experiments.search.space import ExcludedError, SearchSpace
-from asd_experiments.tracking.runs import PrunedError
+from asd_experiments.tracking.runs import PrunedError, is_tracker_lost, told_in_a_line
+from asd_experiments.training.fit import training_device
 
 _POLL_SECONDS = 1.0
 _MOST_RESTARTS = 3  # of each worker: what kills it every time will go on to do so
@@ -115,14 +116,21 @@ def run_trials(work: Work, worker: int = 0) -> None:
                 continue
             try:
                 run_trial(work, study, trial)
-            except (Interrupted, KeyboardInterrupt):
+            except BaseException as error:
                 studies.release(study, trial)
-                return
+                if isinstance(error, Interrupted | KeyboardInterrupt):
+                    return
+                raise
 
 
 def run_trial(work: Work, study: Study, trial: Trial) -> None:
-    """Run one trial and tell the study its true state; what goes wrong fails it alone."""
+    """Run one trial and tell the study its true state; what goes wrong fails it alone.
+
+    Raises:
+        BaseException: What is not the trial's fault: a request to stop, a lost tracking server.
+    """
     key = studies.key_of(trial)
+    trial.set_user_attr(studies.GPUS, float(training_device(work.task.device) == "cuda"))
     with studies.alive(study, trial):
         try:
             parameters = work.space.suggest(trial)
@@ -133,10 +141,9 @@ def run_trial(work: Work, study: Study, trial: Trial) -> None:
             study.tell(trial, state=TrialState.PRUNED)
             print(f"trial {key}: pruned {stopped}", flush=True)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            trial.set_user_attr(studies.ERROR, reason[:500])
-            study.tell(trial, state=TrialState.FAIL)
-            print(f"trial {key}: failed, {reason}", file=sys.stderr, flush=True)
+            if is_tracker_lost(error):
+                raise
+            tell_failure(study, trial, told_in_a_line(error))
         else:
             tell_values(study, trial, values, work.task.metrics)
 
@@ -149,6 +156,13 @@ def tell_values(
     shown = zip(metrics, values, strict=True)
     told = ", ".join(f"{name} {value:.3f}" for name, value in shown)
     print(f"trial {studies.key_of(trial)}: {told}", flush=True)
+
+
+def tell_failure(study: Study, trial: Trial, reason: str) -> None:
+    """Tell the study, and the user, what went wrong with a trial."""
+    trial.set_user_attr(studies.ERROR, reason)
+    study.tell(trial, state=TrialState.FAIL)
+    print(f"trial {studies.key_of(trial)}: failed, {reason}", file=sys.stderr, flush=True)
 
 
 def reporter(study: Study, trial: Trial) -> Report:

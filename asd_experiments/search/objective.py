@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from asd_experiments.config import TrainConfig, close_defaults
+from asd_experiments.config import Device, TrainConfig, close_defaults
 from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS
 from asd_experiments.errors import InputError
@@ -41,7 +41,7 @@ class Task:
     folder: str
     """Folder of the sweep, which every process that runs trials can reach."""
 
-    device: Literal["auto", "cpu", "gpu"]
+    device: Device
     """Where trials are trained, see `TrainConfig`."""
 
     loader_workers: int

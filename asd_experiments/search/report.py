@@ -13,7 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from asd_experiments.search.study import ERROR, attempts, key_of
+from asd_experiments.search.study import ERROR, GPUS, attempts, key_of
 
 RUN_STATES = {
     TrialState.COMPLETE: "FINISHED",
@@ -34,6 +34,9 @@ class Cost(NamedTuple):
 
     saved_seconds: float
     """By pruning, if a pruned trial would have taken what a finished one takes on average."""
+
+    gpu_seconds: float
+    """Seconds of all trials together, each times the GPUs that it held."""
 
 
 def last_attempts(study: Study) -> dict[str, FrozenTrial]:
@@ -78,6 +81,7 @@ def trial_table(study: Study, metrics: Sequence[str], run_ids: Mapping[str, str]
                 "last_step": last_step,
                 "partial_validation_loss": partial if trial.state == TrialState.PRUNED else None,
                 "seconds": _seconds(trial),
+                "gpu_seconds": _gpu_seconds(trial),
                 **trial.params,
                 "error": trial.user_attrs.get(ERROR, ""),
                 "run_id": run_ids.get(key, ""),
@@ -97,7 +101,10 @@ def cost_of(study: Study) -> Cost:
     pruned = by_state.get(TrialState.PRUNED, [])
     usual = sum(finished) / len(finished) if finished else 0.0
     saved = sum(max(0.0, usual - seconds) for seconds in pruned)
-    return Cost(sum(map(sum, by_state.values())), saved)
+    gpu_seconds = sum(
+        trial.user_attrs.get(GPUS, 0.0) * _seconds(trial) for trial in attempts(study)
+    )
+    return Cost(sum(map(sum, by_state.values())), saved, gpu_seconds)
 
 
 def page_of_plots(study: Study, metrics: Sequence[str], title: str) -> str:
@@ -197,13 +204,14 @@ def note_of(
         "",
         f"{best}",
         "",
-        f"Cost: {cost.seconds:.0f} s of trials; pruning saved about {cost.saved_seconds:.0f} s.",
+        f"Cost: {cost.seconds:.0f} s of trials, {cost.gpu_seconds:.0f} s of GPUs; pruning saved "
+        f"about {cost.saved_seconds:.0f} s of trials.",
         "",
     ]
     parameters = [
         column
         for column in table.columns
-        if column not in {"run_id", "error", "last_step", "partial_validation_loss", "seconds"}
+        if column not in {"run_id", "error", "last_step", "partial_validation_loss", "gpu_seconds"}
     ]
     lines += [f"| {' | '.join(parameters)} |", f"|{'---|' * len(parameters)}"]
     for _, row in table.head(_SHOWN).iterrows():
@@ -220,3 +228,7 @@ def _cell(value: Any) -> str:
 def _seconds(trial: FrozenTrial) -> float:
     duration = trial.duration
     return duration.total_seconds() if duration else 0.0
+
+
+def _gpu_seconds(trial: FrozenTrial) -> float:
+    return float(trial.user_attrs.get(GPUS, 0.0)) * _seconds(trial)

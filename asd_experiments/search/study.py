@@ -37,6 +37,11 @@ EXCLUDED = "excluded"
 ERROR = "error"
 """Attribute of a failed trial: what went wrong."""
 
+GPUS = "gpus"
+"""Attribute of a trial: GPUs that it holds while it runs."""
+
+_RELEASED = "released"
+
 
 def open_study(
     url: str,
@@ -131,21 +136,22 @@ def is_done(study: Study) -> bool:
 
 def key_of(trial: Trial | FrozenTrial) -> str:
     """What a trial and its retries have in common: the number of the first of them."""
-    frozen = trial if isinstance(trial, FrozenTrial) else _as_stored(trial)
+    frozen = trial if isinstance(trial, FrozenTrial) else _as_stored(trial.study, trial)
     with _without_advice():
         first = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
     return str(frozen.number if first is None else first)
 
 
-def _as_stored(trial: Trial) -> FrozenTrial:
-    """One trial, without a look at all the others."""
-    return trial.study._storage.get_trial(trial._trial_id)
+def _as_stored(study: Study, trial: Trial | FrozenTrial) -> FrozenTrial:
+    """One trial as it is now, without a look at all the others."""
+    return study._storage.get_trial(trial._trial_id)
 
 
 def retry(study: Study, trial: FrozenTrial) -> None:
     """Let a trial wait again whose process died, unless that has happened too often."""
+    released = trial.user_attrs.get(_RELEASED, 0)
     with _without_advice():
-        RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES)(study, trial)
+        RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES + released)(study, trial)
 
 
 def exclude(study: Study, trial: Trial) -> None:
@@ -160,11 +166,19 @@ def attempts(study: Study) -> list[FrozenTrial]:
     return [trial for trial in study.trials if EXCLUDED not in trial.user_attrs]
 
 
-def release(study: Study, trial: Trial) -> None:
-    """Give a trial back that this process was stopped at: it waits again, however often."""
-    study.tell(trial, state=TrialState.FAIL)
+def release(study: Study, trial: Trial | FrozenTrial) -> None:
+    """Give a trial back that is not to blame for its end: it waits again, however often."""
+    released = _as_stored(study, trial).user_attrs.get(_RELEASED, 0) + 1
+    study._storage.set_trial_user_attr(trial._trial_id, _RELEASED, released)
+    study.tell(trial.number, state=TrialState.FAIL)
     with _without_advice():
-        RetryHeartbeatStaleTrialCallback()(study, _as_stored(trial))
+        RetryHeartbeatStaleTrialCallback()(study, _as_stored(study, trial))
+
+
+def release_all(study: Study) -> None:
+    """Give back what was begun; only for a study that no process works on."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        release(study, trial)
 
 
 def beat(study: Study, trial: Trial) -> None:

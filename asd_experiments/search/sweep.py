@@ -28,6 +28,7 @@ from asd_experiments.search.reader import load_space
 from asd_experiments.search.space import SearchSpace
 from asd_experiments.search.values import Value
 from asd_experiments.tracking.runs import (
+    close_as_killed,
     command_run,
     tracking_uri,
     use_tracking_store,
@@ -41,8 +42,10 @@ from asd_experiments.tracking.sweep import (
     settle,
     trial_runs,
 )
+from asd_experiments.training.files import write_atomically
 
-_FACTS, _SPACE, _LOCK, _DATABASE = "sweep.json", "space.yaml", "lock", "study.db"
+_FACTS, _SPACE, _DATABASE = "sweep.json", "space.yaml", "study.db"
+_LEADS, _HELP = "leads.lock", "help.lock"
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,14 @@ class _Sweep:
     def run_id(self) -> str:
         return self.task.sweep_run_id
 
-    def keep(self) -> None:
-        """Write all but addresses, which may hold a password."""
+    def keep(self, *, is_open: bool) -> None:
+        """Write all but addresses, which may hold a password.
+
+        Args:
+            is_open: Whether runs may be open that nothing closes if this process dies.
+        """
         task = {n: v for n, v in asdict(self.task).items() if n not in ("tracking_uri", "folder")}
-        facts = {"task": task, "started": self.started}
-        (self.folder / _FACTS).write_text(json.dumps(facts, indent=1))
+        _write_facts(self.folder, {"task": task, "started": self.started, "is_open": is_open})
 
     @classmethod
     def find(cls, config: SweepConfig, run_id: str) -> "_Sweep":
@@ -73,7 +79,7 @@ class _Sweep:
                 f"resume: {folder.parent} has nothing of a sweep {run_id}; give the folder= that "
                 "it was begun with"
             )
-        facts = json.loads((folder / _FACTS).read_text())
+        facts = _read_facts(folder)
         task = facts["task"] | {"metrics": tuple(facts["task"]["metrics"])}
         return cls(
             folder,
@@ -96,6 +102,7 @@ def sweep(config: SweepConfig) -> str:
         SystemExit: At the end, if a trial failed; at once, if somebody stops it.
     """
     use_tracking_store()
+    _close_what_crashed(Path(config.folder))
     run_id, failed = _go_on(config, config.resume) if config.resume else _start(config)
     print("\n".join(where_to_see(run_id)))
     if failed:
@@ -110,7 +117,7 @@ def _start(config: SweepConfig) -> tuple[str, int]:
     store = ClipStore(config.store or demo_store(config.seed))
     with _told_how_to_resume(), command_run(config.run_name, f"sweep {space.name}") as run_id:
         begun = _begin(config, space, store, run_id)
-        with _leading(begun.folder):
+        with _locked(begun.folder / _LEADS):
             return run_id, _lead(config, begun, space)
 
 
@@ -119,7 +126,7 @@ def _go_on(config: SweepConfig, run_id: str) -> tuple[str, int]:
     begun = _Sweep.find(config, run_id)
     space = load_space(begun.folder / _SPACE, defaults=begun.task.defaults)
     space = _with_budget(space, config.trials)
-    with _leading(begun.folder) as leads:
+    with _locked(begun.folder / _LEADS) as leads:
         if leads:
             with _told_how_to_resume(), command_run(None, "", again=run_id):
                 return run_id, _lead(config, begun, space)
@@ -130,7 +137,8 @@ def _go_on(config: SweepConfig, run_id: str) -> tuple[str, int]:
         )
     print(f"Another process leads the sweep {run_id}: this one joins it.")
     first = int.from_bytes(os.urandom(3))
-    run_here(_work(config, begun, space), workers=config.workers or 1, first_worker=first)
+    with _locked(begun.folder / _HELP, shared=True):
+        run_here(_work(config, begun, space), workers=config.workers or 1, first_worker=first)
     return run_id, 0
 
 
@@ -138,11 +146,17 @@ def _lead(config: SweepConfig, begun: _Sweep, space: SearchSpace) -> int:
     """Run all trials that wait and log what came out; the number of those that failed."""
     work = _work(config, begun, space)
     study = work.open()
+    with _locked(begun.folder / _HELP) as alone:
+        if alone:  # else heartbeats tell which trials somebody works on
+            studies.release_all(study)
+    begun.keep(is_open=True)
     try:
         _run(config, work)
     finally:
         settle(begun.run_id, report.run_states(study))
-    return _finish(study, begun, space)
+    failed = _finish(study, begun, space)
+    begun.keep(is_open=False)
+    return failed
 
 
 @contextmanager
@@ -201,7 +215,7 @@ def _begin(config: SweepConfig, space: SearchSpace, store: ClipStore, run_id: st
     facts |= {"space": space.name, "space_sha256": space.sha256}
     facts["trials"] = str(len(waiting)) if waiting else "as time allows"
     log_sweep_start(run_id, facts, folder / _SPACE, store)
-    begun.keep()
+    begun.keep(is_open=True)
     return begun
 
 
@@ -246,7 +260,11 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
         told = f"Best: trial {studies.key_of(best)}, registered as `{register(run)}`."
         figures |= {f"best/{name}": v for name, v in zip(metrics, best.values, strict=True)}
     cost = report.cost_of(study)
-    figures |= {"seconds_of_trials": cost.seconds, "seconds_saved_by_pruning": cost.saved_seconds}
+    figures |= {
+        "trials/seconds": cost.seconds,
+        "trials/gpu_seconds": cost.gpu_seconds,
+        "trials/seconds_saved_by_pruning": cost.saved_seconds,
+    }
     link = compare_link(runs)
     log_sweep_end(
         begun.run_id,
@@ -259,12 +277,38 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
     return int((table["state"] == "FAIL").sum())
 
 
+def _close_what_crashed(root: Path) -> None:
+    """Close the runs of sweeps that no process leads or helps any more."""
+    for file in root.glob(f"*/{_FACTS}"):
+        folder, facts = file.parent, _read_facts(file.parent)
+        if not facts["is_open"]:
+            continue
+        with _locked(folder / _LEADS) as leads, _locked(folder / _HELP) as alone:
+            if leads and alone:
+                close_as_killed(folder.name)
+                _write_facts(folder, facts | {"is_open": False})
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((folder / _FACTS).read_text())
+    return facts
+
+
+def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    write_atomically(folder / _FACTS, lambda file: file.write_text(json.dumps(facts, indent=1)))
+
+
 @contextmanager
-def _leading(folder: Path) -> Iterator[bool]:
-    """Lead the sweep of a folder, unless another process does; yields whether this one leads."""
-    with (folder / _LOCK).open("w") as lock:
+def _locked(file: Path, *, shared: bool = False) -> Iterator[bool]:
+    """Hold a lock that goes with its process; yields whether it could be had.
+
+    Args:
+        file: The lock.
+        shared: Whether others may hold it too, if they share it.
+    """
+    with file.open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:

@@ -15,6 +15,7 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from requests import RequestException
 
 from asd_experiments.config import as_text
 from asd_experiments.interruption import Interrupted, stop_signals_raise
@@ -108,6 +109,8 @@ def child_run(parent_run_id: str, name: str, *, level: str, key: str) -> Iterato
     try:
         yield run_id
     except BaseException as error:
+        if is_tracker_lost(error):  # it would be asked in vain for minutes
+            raise
         client.set_terminated(run_id, end_state(error))
         if end_state(error) == "FAILED":
             _keep_traceback(client, run_id, error, discreet=False)
@@ -134,6 +137,16 @@ def close_as_killed(run_id: str) -> None:
             client.set_terminated(open_run.info.run_id, "KILLED")
 
 
+def is_tracker_lost(error: BaseException) -> bool:
+    """Whether an error says that the tracking server could not be reached for minutes."""
+    return any(isinstance(e, RequestException) for e in _chain(error))
+
+
+def told_in_a_line(error: BaseException) -> str:
+    """An error in the 500 characters that a tag or a table takes."""
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
+
+
 def has_finished(run_id: str) -> bool:
     """Whether a run came to its end; one that this tracking server does not know did not."""
     try:
@@ -144,11 +157,16 @@ def has_finished(run_id: str) -> bool:
 
 def end_state(error: BaseException) -> str:
     """State of a run that ended by an exception: KILLED if it was stopped, else FAILED."""
+    causes = (KeyboardInterrupt, Interrupted, PrunedError)
+    return "KILLED" if any(isinstance(e, causes) for e in _chain(error)) else "FAILED"
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and what caused it."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
-    stopped = any(isinstance(e, KeyboardInterrupt | Interrupted | PrunedError) for e in chain)
-    return "KILLED" if stopped else "FAILED"
+    return chain
 
 
 def log_parameters(run_id: str, parameters: Mapping[str, object]) -> None:
@@ -176,6 +194,11 @@ def log_metrics(run_id: str, values: Mapping[str, float], step: int = 0) -> None
     metrics = [Metric(name, value, now, step) for name, value in values.items()]
     for start in range(0, len(metrics), 1000):  # the most that one request takes
         MlflowClient().log_batch(run_id, metrics=metrics[start : start + 1000])
+
+
+def logged_steps(run_id: str, metric: str) -> set[int]:
+    """Steps at which a run has a metric."""
+    return {point.step for point in MlflowClient().get_metric_history(run_id, metric)}
 
 
 def where_to_see(run_id: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The run of a sweep in MLflow, and the states of the runs of its trials."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -8,6 +9,7 @@ from urllib.parse import quote
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
@@ -19,6 +21,8 @@ from asd_experiments.tracking.trial import MODEL
 
 REGISTERED_MODEL = "asd-two-stream"
 """Name under which the best models of sweeps are registered."""
+
+_STORE = "store.json"
 
 ALIAS = "candidate"
 """Alias of the version that the last sweep registered."""
@@ -32,8 +36,31 @@ def log_sweep_start(
     client.set_tag(run_id, "asd.level", "sweep")
     log_parameters(run_id, facts)
     client.log_artifact(run_id, str(space_file))
-    client.log_dict(run_id, store_origin(store), "store.json")
+    client.log_dict(run_id, store_origin(store), _STORE)
     client.log_inputs(run_id, [dataset_input(store, "search")])
+
+
+def tracking_obstacle(uri: str, sweep_run_id: str) -> str | None:
+    """Why this machine cannot track trials of a sweep; None if it can.
+
+    Args:
+        uri: Where the sweep is tracked.
+        sweep_run_id: Its run.
+    """
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = (
+        "1"  # a server that is not there is told at once
+    )
+    try:
+        artifacts = {item.path for item in MlflowClient(uri).list_artifacts(sweep_run_id)}
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0][:300]
+        return f"it cannot track runs ({reason}); see that it reaches MLFLOW_TRACKING_URI"
+    if _STORE not in artifacts:
+        return (
+            "it does not see the artifacts of runs; start `mlflow server`, which takes them from "
+            "everywhere, or share their folder"
+        )
+    return None
 
 
 def trial_runs(sweep_run_id: str) -> dict[str, Run]:

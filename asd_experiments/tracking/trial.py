@@ -29,6 +29,7 @@ from asd_experiments.tracking.runs import (
     command_run,
     has_finished,
     log_metrics,
+    logged_steps,
     tracking_address,
     use_tracking_store,
     where_to_see,
@@ -207,9 +208,11 @@ def _run_fold(
     """
     name = f"fold {fold + 1} of {validation.num_folds}"
     with child_run(run_id, name, level="fold", key=str(fold + 1)) as fold_run_id:
+        logged = logged_steps(fold_run_id, SELECTION_METRIC)  # by a process that died
 
         def report(epoch: int, figures: dict[str, float]) -> None:
-            log_metrics(fold_run_id, figures, step=epoch)
+            if epoch not in logged:
+                log_metrics(fold_run_id, figures, step=epoch)
             progress.epoch(fold, figures[SELECTION_METRIC])
 
         result = folder.finished(fold, config, len(validation.classes))

@@ -34,7 +34,7 @@ def log_start(
     resolved = {
         **asdict(config),
         "clip_stride": config.stride,
-        "device": training_device(config),
+        "device": training_device(config.device),
         "precision": precision(config),
     }
     facts = {

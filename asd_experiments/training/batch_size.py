@@ -96,6 +96,6 @@ def _try_out(config: TrialConfig, batch_size: int, num_classes: int) -> None:
         )
         steps = DataLoader(cast(Dataset[ClipSample], [batch, batch]), batch_size=None)
         run_trainer(replace(config, epochs=1), module, (steps, None), moving_average(config))
-        device = training_device(config)
+        device = training_device(config.device)
         move(network.eval(), device)
         score_clips(network, batch, device)

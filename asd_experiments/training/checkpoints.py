@@ -202,7 +202,7 @@ def _decisive(config: TrialConfig) -> Mapping[str, Any]:
     """Parameters that the result depends on, as they are on this machine."""
     resolved = {
         **asdict(config),
-        "device": training_device(config),
+        "device": training_device(config.device),
         "precision": precision(config),
         "clip_stride": config.stride,
     }

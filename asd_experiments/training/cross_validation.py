@@ -110,9 +110,9 @@ def check_trial(config: TrialConfig) -> dict[str, FittedWeights]:
     problems = []
     if config.device == "gpu" and not torch.cuda.is_available():
         problems.append("device=gpu, but PyTorch finds no GPU; choose auto or cpu")
-    if config.precision == "16-mixed" and training_device(config) == "cpu":
+    if config.precision == "16-mixed" and training_device(config.device) == "cpu":
         problems.append("precision=16-mixed needs a GPU; choose auto, 32-true or bf16-mixed")
-    if config.find_batch_size and training_device(config) == "cpu":
+    if config.find_batch_size and training_device(config.device) == "cpu":
         problems.append(
             "find_batch_size=true, but PyTorch finds no GPU whose memory sets a limit; "
             "choose batch_size"

@@ -19,7 +19,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from asd_experiments.config import TrialConfig
+from asd_experiments.config import Device, TrialConfig
 from asd_experiments.data.clips import ClipDataset, ClipSample
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.predictions import PLAIN_COLUMNS
@@ -249,7 +249,7 @@ def run_trainer(
     Raises:
         Interrupted: If somebody asked this process to stop.
     """
-    move(module.network, training_device(config))
+    move(module.network, training_device(config.device))
     with warnings.catch_warnings():
         # Lightning's own use of PyTorch, and advice on settings that are chosen here.
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`", FutureWarning)
@@ -259,7 +259,7 @@ def run_trainer(
         warnings.filterwarnings("ignore", ".*have no `val_dataloader`")  # a trial step
         warnings.filterwarnings("ignore", "GPU available but not used")  # device=cpu, or a Mac
         trainer = Trainer(
-            accelerator=training_device(config),
+            accelerator=training_device(config.device),
             devices=1,
             precision=precision(config),
             max_epochs=config.epochs,
@@ -282,16 +282,16 @@ def run_trainer(
             raise Interrupted("stopped by SIGTERM") from error
 
 
-def training_device(config: TrialConfig) -> Literal["cpu", "cuda"]:
-    """Where `device` leads on this machine."""
-    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+def training_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Where `TrainConfig.device` leads on this machine."""
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def precision(config: TrialConfig) -> Precision:
     """Arithmetic for this machine: bf16-mixed where `auto` meets a GPU that has it."""
     if config.precision != "auto":
         return config.precision
-    on_gpu = training_device(config) == "cuda"
+    on_gpu = training_device(config.device) == "cuda"
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
@@ -303,6 +303,6 @@ def _predict(
         dataset,
         classes,
         batch_size=config.batch_size,
-        device=training_device(config),
+        device=training_device(config.device),
         loader_workers=config.loader_workers,
     )
