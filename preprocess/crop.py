@@ -93,8 +93,10 @@ def cut(
     step_x, step_y = side / (size * oversampling)
     first_x = x0 + (columns.start * oversampling + 0.5) * step_x - 0.5
     first_y = y0 + (rows.start * oversampling + 0.5) * step_y - 0.5
+    # OpenCV samples four channels in less than half of the time that it takes for three.
+    of_colours = picture.ndim == 3 and picture.shape[2] == 3
     sampled = cv2.warpAffine(
-        picture,
+        cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA) if of_colours else picture,
         np.array([[step_x, 0, first_x], [0, step_y, first_y]]),
         fine,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
@@ -102,7 +104,7 @@ def cut(
     )
     if oversampling > 1:
         sampled = cv2.resize(sampled, shape, interpolation=cv2.INTER_AREA)
-    return sampled
+    return cv2.cvtColor(sampled, cv2.COLOR_RGBA2RGB) if of_colours else sampled
 
 
 def oversampling_of(windows: Float32[np.ndarray, "time 4"], size: int) -> int:

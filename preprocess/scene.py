@@ -7,6 +7,7 @@ there when the video begins does not become part of it.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from preprocess.crop import cut
 from preprocess.decode import Video
 
 _BACKGROUND_SAMPLES = 30
-_ROWS_AT_A_TIME = 8  # few enough that their samples stay in the processor's cache
+_ROWS_AT_A_TIME = 16  # few enough that their samples stay in the processor's cache
 _STEADY_SHARE = 0.45  # of the samples must show the background
 _CONTRAST = 14  # grey levels by which a body differs from its background
 _DARK = 8.0  # added to both sides of every ratio: two almost black pixels are alike
@@ -25,6 +26,7 @@ _SHADOW_COLOUR = 0.10  # change of colour relative to brightness, at most
 _SHADOW_EDGE = 0.05  # change of log brightness per pixel, at most
 _SMALLEST_PART = 0.04  # of the main part's difference, summed
 _SMALLEST_GAP = 0.0015  # of the picture's area: smaller openings in a body are filled
+_FILTER_REACH = 3  # pixels, of what tells shadows and sharpens the outline
 _TRUSTED = 1.5  # times the median error of a fit of the light
 _MEDIAN_STEP = 4  # every so many points are enough for a median
 _UNIFORM = 25.0  # variance of a scene, grey levels squared, below which its contrast says little
@@ -72,22 +74,28 @@ class Scene:
             light: How the picture's light differs from the scene's.
         """
         seen = cv2.LUT(picture, _levels(light) + _DARK)
-        there = cv2.cvtColor(self.picture, cv2.COLOR_RGBA2RGB) + np.float32(_DARK)
-        grey = _grey(seen)
-        difference = _length(cv2.GaussianBlur(seen - there, (3, 3), 0))
-        different = difference > self.picture[..., 3]
-        gain = cv2.GaussianBlur(grey / _grey(there), (5, 5), 1)
-        colour = _length(seen - cv2.merge([gain] * 3) * there) / grey
-        slope = cv2.log(gain)
-        edge = cv2.magnitude(
-            cv2.Sobel(slope, cv2.CV_32F, 1, 0, scale=1 / 8),
-            cv2.Sobel(slope, cv2.CV_32F, 0, 1, scale=1 / 8),
-        )
-        low, high = _SHADOW_GAIN
-        soft = edge < _SHADOW_EDGE
-        shadow = soft & (gain > low) & (gain < high) & (colour < _SHADOW_COLOUR)
-        body = _sharpened(_unreached(different, shadow, _SMALLEST_GAP * self.area), difference)
-        return np.asarray(np.maximum(difference, 1) * body)
+        difference = _length(cv2.GaussianBlur(seen - self._colours, (3, 3), 0))
+        different = difference > self._threshold
+        smallest_gap = _SMALLEST_GAP * self.area
+        near = _near(different, smallest_gap)
+        shadow = _shadow(seen[near], self._colours[near], self._brightness[near])
+        unreached = _unreached(different[near], shadow, smallest_gap)
+        body = _sharpened(unreached, difference[near])
+        silhouette = np.zeros_like(difference)
+        silhouette[near] = np.maximum(difference[near], 1) * body
+        return silhouette
+
+    @cached_property
+    def _colours(self) -> Float32[np.ndarray, "height width 3"]:
+        return cv2.cvtColor(self.picture, cv2.COLOR_RGBA2RGB) + np.float32(_DARK)
+
+    @cached_property
+    def _brightness(self) -> Float32[np.ndarray, "height width"]:
+        return _grey(self._colours)
+
+    @cached_property
+    def _threshold(self) -> Float32[np.ndarray, "height width"]:
+        return self.picture[..., 3].astype(np.float32)
 
 
 def learn_scene(video: Video) -> Scene:
@@ -108,7 +116,7 @@ def learn_scene(video: Video) -> Scene:
     for row in range(0, height, _ROWS_AT_A_TIME):
         rows = slice(row, row + _ROWS_AT_A_TIME)
         picture[rows], spread[rows] = steadiest(samples[:, rows])
-    noise = cv2.blur(spread.mean(axis=2), (5, 5))
+    noise = cv2.blur(_grey(spread), (5, 5))
     threshold = np.maximum(_CONTRAST, 4 * noise)
     learnt = np.dstack([picture, threshold]).round().clip(0, 255).astype(np.uint8)
     return Scene(learnt, height * width)
@@ -239,6 +247,46 @@ def _grey(picture: Float32[np.ndarray, "height width 3"]) -> Float32[np.ndarray,
     return cv2.transform(picture, np.full((1, 3), 1 / 3, np.float32))
 
 
+def _near(different: Bool[np.ndarray, "height width"], smallest_gap: float) -> tuple[slice, slice]:
+    """Rows and columns around all that differs: what lies beyond is surroundings, unseen.
+
+    The surroundings in them are as wide as filters reach, and too large for a gap on every side.
+    """
+    room = math.ceil(smallest_gap / min(math.sqrt(smallest_gap), *different.shape))
+    room = max(_FILTER_REACH, room)
+    x, y, width, height = cv2.boundingRect(different.view(np.uint8))
+    return (
+        slice(max(0, y - room), y + height + room),
+        slice(max(0, x - room), x + width + room),
+    )
+
+
+def _shadow(
+    seen: Float32[np.ndarray, "height width 3"],
+    there: Float32[np.ndarray, "height width 3"],
+    brightness: Float32[np.ndarray, "height width"],
+) -> Bool[np.ndarray, "height width"]:
+    """Where a picture is a dimmed scene, or one brightened a little, and no edge runs.
+
+    Args:
+        seen: The picture in the scene's light, RGB.
+        there: The scene, RGB.
+        brightness: Mean of the scene's channels.
+    """
+    grey = _grey(seen)
+    gain = cv2.GaussianBlur(grey / brightness, (5, 5), 1)
+    colour = _length(seen - cv2.merge([gain] * 3) * there) / grey
+    slope = cv2.log(gain)
+    edge = cv2.magnitude(
+        cv2.Sobel(slope, cv2.CV_32F, 1, 0, scale=1 / 8),
+        cv2.Sobel(slope, cv2.CV_32F, 0, 1, scale=1 / 8),
+    )
+    low, high = _SHADOW_GAIN
+    soft = edge < _SHADOW_EDGE
+    shadow: np.ndarray = soft & (gain > low) & (gain < high) & (colour < _SHADOW_COLOUR)
+    return shadow
+
+
 def _unreached(
     different: Bool[np.ndarray, "height width"],
     shadow: Bool[np.ndarray, "height width"],
@@ -260,5 +308,5 @@ def _sharpened(
     reach = np.ones((5, 5))
     rim = body > cv2.erode(body, reach)
     faint = difference < 0.5 * cv2.dilate(difference, reach)
-    sharp = np.where(rim & faint, np.uint8(0), body)
+    sharp = body * ~(rim & faint)
     return cv2.morphologyEx(sharp, cv2.MORPH_OPEN, _CROSS)

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
+from zarr.core.array_spec import ArrayConfigParams
 from zarr.errors import ContainsArrayError
 
 from asd_experiments.data.storage import Storage, StoreError
 
 CHUNK_FRAMES = 16
+# To leave out chunks of zeros, zarr looks for them, which takes longer than to compress them all.
+_EVERY_CHUNK: ArrayConfigParams = {"write_empty_chunks": True}
 
 
 class ArrayWriter:
@@ -50,7 +53,7 @@ class ArrayWriter:
     def _flush(self) -> None:
         block = np.stack(self._buffer, dtype=self._dtype, casting="safe")
         self._array[self._written : self._written + len(block)] = block
-        self._hash.update(block.tobytes())
+        self._hash.update(block.data)
         self._written += len(block)
         self._buffer.clear()
 
@@ -95,10 +98,12 @@ def array_in(
         chunks=chunks or shape,
         compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
         zarr_format=3,
+        config=_EVERY_CHUNK,
     )
     try:
         return create()
     except ContainsArrayError:
         array = zarr.open_array(storage, path=path, mode="r+", zarr_format=3)
+        array = array.with_config(_EVERY_CHUNK)
         there = array.shape, array.dtype.type, array.chunks
         return array if there == (shape, dtype, chunks or shape) else create(overwrite=True)

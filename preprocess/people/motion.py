@@ -48,7 +48,8 @@ def _shrunk(
     """A picture on a grid `step` times as coarse; rows and columns that fill no pixel are lost."""
     height, width = len(picture) // step, picture.shape[1] // step
     means = cv2.blur(picture, (step, step), anchor=(0, 0))
-    return np.ascontiguousarray(means[: height * step : step, : width * step : step])
+    whole = means[: height * step, : width * step]
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST))
 
 
 def _bodies(

@@ -1,7 +1,10 @@
+import cv2
 import numpy as np
 import pytest
 
-from preprocess.scene import light_change, steadiest
+from preprocess.scene import Light, Scene, light_change, steadiest
+
+_SAME_LIGHT: Light = np.float32([[1] * 3, [0] * 3])
 
 
 def test_steadiest_value_wins_against_more_frequent_ones() -> None:
@@ -31,3 +34,36 @@ def test_light_is_found_whoever_stands_there(gain: float, offset: float) -> None
     found = light_change(picture, scene)
     np.testing.assert_allclose(found[0], gain, atol=0.02)
     np.testing.assert_allclose(found[1], offset, atol=2)
+
+
+def test_a_silhouette_does_not_depend_on_surroundings_far_from_it() -> None:
+    """A body with a gap and a shadow, beside the border, in ever more of the same scene."""
+    texture = np.random.default_rng(2).integers(90, 160, (240, 320, 3), dtype=np.uint8)
+    scene = cv2.GaussianBlur(texture, (9, 9), 0)
+    dimmed = np.ones((240, 320, 1), np.float32)
+    dimmed[120:150, 10:60] = 0.6
+    picture = (scene * cv2.GaussianBlur(dimmed, (0, 0), 7)[..., None]).round().astype(np.uint8)
+    picture[20:100, 10:40] = (30, 20, 60)
+    picture[50:70, 20:30] = scene[50:70, 20:30]
+    whole, part = (
+        Scene(np.dstack([s, np.full(s.shape[:2], 14, np.uint8)]), 240 * 320).silhouette(
+            p, _SAME_LIGHT
+        )
+        for s, p in ((scene, picture), (scene[:180, :120], picture[:180, :120]))
+    )
+    np.testing.assert_allclose(part, whole[:180, :120], rtol=1e-5)
+    assert whole[80, 25] and not whole[60, 25] and not whole[135, 30]
+    assert not whole[180:].any() and not whole[:, 120:].any()
+
+
+@pytest.mark.parametrize("shape", [(216, 3), (3, 216), (216, 216)])
+@pytest.mark.parametrize("corner", [slice(0, 1), slice(-1, None)])
+def test_a_single_pixel_makes_no_body_of_a_narrow_picture(
+    shape: tuple[int, int], corner: slice
+) -> None:
+    scene = np.full((*shape, 4), 100, np.uint8)
+    scene[..., 3] = 14
+    picture = scene[..., :3].copy()
+    picture[corner, corner] = 0
+    silhouette = Scene(scene, 224 * 224).silhouette(picture, _SAME_LIGHT)
+    assert np.count_nonzero(silhouette) <= 4
