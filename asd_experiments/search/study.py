@@ -87,7 +87,10 @@ def open_study(
         raise InputError(f"storage: there is no study {name!r} in {_shown(url)}") from error
     except Exception as error:  # SQLAlchemy's, the driver's and Optuna's own
         reason = str(error).splitlines()[0][:300]
-        raise InputError(f"storage: {_shown(url)} cannot be used: {reason}") from error
+        raise InputError(
+            f"storage: {_shown(url)} cannot be used: {reason}; it must be a database of the "
+            "studies' own, not MLflow's"
+        ) from error
 
 
 def enqueue(study: Study, configurations: Sequence[Mapping[str, Any]]) -> None:

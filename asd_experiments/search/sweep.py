@@ -106,7 +106,10 @@ def sweep(config: SweepConfig) -> str:
     run_id, failed = _go_on(config, config.resume) if config.resume else _start(config)
     print("\n".join(where_to_see(run_id)))
     if failed:
-        raise SystemExit(f"sweep: {failed} trials failed; their runs in MLflow say why")
+        told = "1 trial failed; its run in MLflow says why"
+        if failed > 1:
+            told = f"{failed} trials failed; their runs in MLflow say why"
+        raise SystemExit(f"sweep: {told}")
     return run_id
 
 

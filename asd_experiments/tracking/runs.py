@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
-from requests import RequestException
+from requests.exceptions import ConnectionError, RetryError, Timeout
 
 from asd_experiments.config import as_text
 from asd_experiments.interruption import Interrupted, stop_signals_raise
@@ -139,7 +139,7 @@ def close_as_killed(run_id: str) -> None:
 
 def is_tracker_lost(error: BaseException) -> bool:
     """Whether an error says that the tracking server could not be reached for minutes."""
-    return any(isinstance(e, RequestException) for e in _chain(error))
+    return any(isinstance(e, ConnectionError | Timeout | RetryError) for e in _chain(error))
 
 
 def told_in_a_line(error: BaseException) -> str:

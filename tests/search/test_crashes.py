@@ -159,7 +159,9 @@ def undisturbed(place) -> dict:
     told = place.told(place.newest_sweep())
     assert told["state"] == "FINISHED" and told["states"] == {"FINISHED": 4 + 8}
     assert told["ends"] == {"COMPLETE": 4}
-    epochs = {p for p in told["points"] if p[2] == "val/clip/loss"}
+    epochs = {
+        (t, f, step) for t, f, name, step, _ in told["points"] if f and name == "val/clip/loss"
+    }
     assert len(epochs) == 4 * 2 * 8 and set(told["points"].values()) == {1}
     return told
 

@@ -1,6 +1,8 @@
 """Trials end in the state that they deserve, and none takes another with it."""
 
 import pytest
+import requests
+from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 
 from asd_experiments.search import local
@@ -66,6 +68,20 @@ def test_every_trial_ends_in_its_own_state(work, monkeypatch, capsys):
     assert [key for key, _ in seen] == ["0", "1", "2", "3"]
     assert all(p["epochs"] == 2 and 1e-4 <= p["learning_rate"] <= 1e-2 for _, p in seen)
     assert "trial 2: failed, RuntimeError: CUDA out of memory" in capsys.readouterr().err
+
+
+def test_a_lost_tracking_server_costs_no_trial(work, monkeypatch):
+    def configuration(task, key, parameters, report):
+        try:
+            raise requests.exceptions.ConnectionError("connection refused")
+        except requests.exceptions.ConnectionError as error:
+            raise MlflowException("API request failed") from error
+
+    monkeypatch.setattr(local, "run_configuration", configuration)
+    with pytest.raises(MlflowException):
+        local.run_trials(work)
+    states = [trial.state.name for trial in work.open().trials]
+    assert states == ["FAIL", "WAITING", "WAITING", "WAITING", "WAITING"]
 
 
 def test_no_trial_begins_after_the_deadline(work):

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import optuna
 import pytest
+from mlflow.tracking import MlflowClient
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
@@ -96,6 +97,26 @@ def test_a_released_trial_waits_again(url):
     assert studies.key_of(second) == "0" and second.suggest_float("x", 0, 1) == x
 
 
+def test_stops_do_not_count_as_deaths(url):
+    study = made(url, trials=1)
+    for _ in range(studies.MAX_RETRIES + 1):
+        studies.release(study, studies.claim(study))
+    for _ in range(studies.MAX_RETRIES):
+        trial = studies.claim(study)
+        studies.beat(study, trial)
+        silence(study, trial)
+    assert studies.key_of(studies.claim(study)) == "0"
+
+
+def test_what_a_dead_leader_held_waits_again_at_once(url):
+    study = made(url, trials=3)
+    for _ in range(2):
+        studies.beat(study, studies.claim(study))
+    studies.release_all(studies.open_study(url, "s"))
+    keys = [studies.key_of(studies.claim(study)) for _ in range(3)]
+    assert sorted(keys) == ["0", "1", "2"] and studies.claim(study) is None
+
+
 def test_losses_are_reversed_where_large_values_are_good(url, tmp_path):
     assert studies.signed(made(url), 0.5) == 0.5
     other = f"sqlite:///{tmp_path / 'other.db'}"
@@ -115,4 +136,8 @@ def test_a_study_or_database_that_cannot_be_had_is_named_without_a_password(url,
     with pytest.raises(InputError) as caught:
         studies.open_study(address("nonsense"), "s", directions=["minimize"])
     assert "secret" not in str(caught.value)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    MlflowClient(uri).search_experiments()
+    with pytest.raises(InputError, match="a database of the studies' own, not MLflow's"):
+        studies.open_study(uri, "s", directions=["minimize"])
     assert TrialState.WAITING in {trial.state for trial in studies.open_study(url, "s").trials}
