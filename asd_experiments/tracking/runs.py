@@ -24,6 +24,9 @@ EXPERIMENT = "asd_experiments"
 
 MAX_PARAM_LENGTH = 6000
 
+OPEN_STATES = ("RUNNING", "SCHEDULED")
+"""States of runs that have not ended."""
+
 
 def use_tracking_store(uri: str | None = None) -> None:
     """Track to MLFLOW_TRACKING_URI where it is set, else to a database in this folder.
@@ -116,22 +119,41 @@ def child_run(parent_run_id: str, name: str, *, level: str, key: str) -> Iterato
 
 
 def close_as_killed(run_id: str) -> None:
-    """Close a run and its children if their process died without doing so.
+    """Close a run and all below it if their process died without doing so.
 
     Only for runs that no process works on any more. A run that is not on this tracking server is
     left alone.
+    """
+    close_run(run_id, "KILLED")
+
+
+def close_run(run_id: str, state: str) -> None:
+    """Close a run in some state, and all below it as killed; what is closed already stays so.
+
+    See `close_as_killed`.
     """
     client = MlflowClient()
     try:
         run = client.get_run(run_id)
     except MlflowException:
         return
-    children = client.search_runs(
-        [run.info.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
-    )
-    for open_run in (run, *children):
-        if open_run.info.status == "RUNNING":
-            client.set_terminated(open_run.info.run_id, "KILLED")
+    _close_below(client, run)
+    if run.info.status in OPEN_STATES:
+        client.set_terminated(run_id, state)
+
+
+def _close_below(client: MlflowClient, run: Run) -> None:
+    """Close the children first: a run that is closed has no open ones."""
+    rule = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.info.run_id}'"
+    token = None
+    while True:
+        page = client.search_runs([run.info.experiment_id], rule, page_token=token)
+        for child in page:
+            _close_below(client, child)
+            if child.info.status in OPEN_STATES:
+                client.set_terminated(child.info.run_id, "KILLED")
+        if not (token := page.token):
+            return
 
 
 def has_finished(run_id: str) -> bool:
@@ -148,6 +170,8 @@ def end_state(error: BaseException) -> str:
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
     stopped = any(isinstance(e, KeyboardInterrupt | Interrupted | PrunedError) for e in chain)
+    # So Ray ends a worker that it needs no more, because of a scheduler or the driver's end.
+    stopped |= isinstance(error, SystemExit) and error.code == 0
     return "KILLED" if stopped else "FAILED"
 
 
@@ -200,7 +224,11 @@ def tracking_uri() -> str:
 
 def tracking_address() -> str:
     """Address of the tracking server, without a user's name and password."""
-    uri = tracking_uri()
+    return without_login(tracking_uri())
+
+
+def without_login(uri: str) -> str:
+    """Address of a server without a user's name and password."""
     if uri.startswith("sqlite:"):
         return uri
     server = urlsplit(uri)
