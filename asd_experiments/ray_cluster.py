@@ -1,5 +1,6 @@
 """The way to a Ray cluster, which may be this machine alone."""
 
+import json
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from asd_experiments.errors import InputError
 
 _KNOCK_SECONDS = 10
 _PACKAGES = ("asd_experiments", "preprocess")
+_JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # is the name of the variable
 
 
 class ClusterError(InputError):
@@ -33,15 +35,12 @@ def connected(address: str | None) -> Iterator[None]:
         ClusterError: If there is no cluster.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    packages = [
-        str(Path(spec.origin).parent) for spec in map(find_spec, _PACKAGES) if spec and spec.origin
-    ]
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address or "")
         ray.init(
             address=address or "local",
-            runtime_env={"py_modules": packages} if address else None,
+            runtime_env=_code() if address else None,
             include_dashboard=False if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -57,6 +56,22 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _code() -> dict[str, list[str]]:
+    """The part of Ray's runtime environment that brings this code to all nodes.
+
+    A job of Ray's Jobs API has brought the folder that it works in to all of them: nothing is to be
+    added to that, and Ray refuses a second `py_modules`.
+    """
+    folders = [
+        Path(spec.origin).parent for spec in map(find_spec, _PACKAGES) if spec and spec.origin
+    ]
+    job = json.loads(os.environ.get(_JOB_CONFIG, "{}"))
+    brought = "working_dir" in (job.get("runtime_env") or {})
+    if brought and all(folder.is_relative_to(Path.cwd()) for folder in folders):
+        return {}
+    return {"py_modules": [str(folder) for folder in folders]}
 
 
 def _knock(address: str) -> None:

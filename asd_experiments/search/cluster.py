@@ -19,6 +19,7 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from asd_experiments.interruption import raise_if_stopped
 from asd_experiments.ray_cluster import ClusterError, connected
 from asd_experiments.search import study as studies
 from asd_experiments.search.local import Work, tell_values
@@ -71,7 +72,11 @@ def run_on_ray(
                 verbose=0,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except SystemError:  # what Ray's core makes of an exception that a signal raises there
+            raise_if_stopped()
+            raise
 
 
 def _resources(cpus: float, gpus: float | None, memory_bytes: int | None) -> dict[str, float]:
