@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -295,6 +296,66 @@ class Jobs(JobsClient):
 
     def stop_job(self, _: str) -> None:
         self.stopped = True
+
+    def submit_job(self, **job: Any) -> str:
+        if self.answers == [JobStatus.FAILED]:
+            raise RuntimeError("Request failed with status code 500: too large")
+        self.submitted = job
+        return job["submission_id"]
+
+
+@pytest.fixture
+def submit(project, tracked, monkeypatch):
+    """Submit the toy project to a cluster of this machine that does nothing."""
+
+    def go(status: JobStatus, **config: Any) -> tuple[Jobs, RayJobRun]:
+        jobs = Jobs(status)
+        monkeypatch.setattr(launch, "connect", lambda _: jobs)
+        monkeypatch.setattr(launch, "nodes_of", lambda _: ["127.0.0.1"])
+        config = {"address": "http://localhost:8265", **config}
+        return jobs, mlflow.projects.run(
+            str(project), backend="ray", backend_config=config, synchronous=False
+        )
+
+    return go
+
+
+class TestSubmitting:
+    def test_the_job_knows_its_run_and_its_server(self, submit, tracked, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
+        monkeypatch.setenv("MLFLOW_RUN_ID", "of another project")
+        variables = {"OWN": "1", "RAY_JOB_STOP_WAIT_TIME_S": "5"}
+        environment = {"env_vars": variables, "excludes": ["notes"]}
+        jobs, job = submit(
+            JobStatus.PENDING, runtime_env=environment, metadata={"a": "b"}, entrypoint_num_cpus=1
+        )
+        run = tracked.get_run(job.run_id)
+        sent = jobs.submitted["runtime_env"]
+        assert sent["env_vars"] == variables | {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+            "MLFLOW_TRACKING_USERNAME": "somebody",
+            "MLFLOW_EXPERIMENT_ID": "0",
+            "MLFLOW_RUN_ID": job.run_id,
+        }
+        assert sent["working_dir"] == str(tmp_path / "toy")
+        assert sent["excludes"] == [*EXCLUDED, "notes"]
+        assert jobs.submitted["entrypoint"] == "python toy.py hello /on/the/cluster auto"
+        assert jobs.submitted["metadata"] == {"a": "b", "mlflow_run_id": job.run_id}
+        assert jobs.submitted["entrypoint_num_cpus"] == 1
+        assert run.data.tags["asd.ray_job"] == jobs.submitted["submission_id"]
+        assert "somebody" not in str(run.to_dictionary())
+
+    def test_credentials_stay_here_where_that_is_wanted(self, submit, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token")
+        jobs, _ = submit(JobStatus.PENDING, send_credentials=False)
+        variables = jobs.submitted["runtime_env"]["env_vars"]
+        assert "MLFLOW_TRACKING_TOKEN" not in variables
+        assert variables["RAY_JOB_STOP_WAIT_TIME_S"] == "60"
+
+    def test_a_run_whose_job_is_not_taken_has_failed(self, submit, tracked):
+        with pytest.raises(ExecutionException, match=r"Ray does not take the job: .*too large"):
+            submit(JobStatus.FAILED)
+        assert [run.info.status for run in tracked.search_runs(["0"])] == ["FAILED"]
 
 
 @pytest.fixture

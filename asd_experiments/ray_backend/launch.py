@@ -39,7 +39,7 @@ from asd_experiments.tracking.runs import close_run, end_state
 JOB = "asd.ray_job"
 """Tag of a run that holds the submission id of its job."""
 
-_CREDENTIALS = (*("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),)
+_CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _STOP_WAIT = "RAY_JOB_STOP_WAIT_TIME_S"
 
 
