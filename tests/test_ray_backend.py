@@ -357,6 +357,15 @@ class TestSubmitting:
             submit(JobStatus.FAILED)
         assert [run.info.status for run in tracked.search_runs(["0"])] == ["FAILED"]
 
+    def test_a_request_to_stop_stops_a_job_that_is_on_its_way(self, submit, tracked, monkeypatch):
+        stopped = []
+        monkeypatch.setattr(Jobs, "submit_job", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        monkeypatch.setattr(Jobs, "stop_job", lambda _, job_id: stopped.append(job_id))
+        with pytest.raises(KeyboardInterrupt, match="stopped by SIGINT"):
+            submit(JobStatus.PENDING)
+        (run,) = tracked.search_runs(["0"])
+        assert run.info.status == "KILLED" and stopped == [run.data.tags["asd.ray_job"]]
+
 
 @pytest.fixture
 def at_once(monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_BACKEND, MLFLOW_RUN_NAME
 
 from asd_experiments.errors import InputError
+from asd_experiments.interruption import Interrupted
 from asd_experiments.ray_backend.cluster_file import ClusterFile, read_cluster_file
 from asd_experiments.ray_backend.folder import EXCLUDED, check_size
 from asd_experiments.ray_backend.job import (
@@ -194,9 +196,13 @@ def _submit(
             entrypoint_resources=cluster.entrypoint_resources or None,
         )
     except BaseException as error:
+        with suppress(OSError, RuntimeError):  # it may have arrived all the same
+            jobs.stop_job(job_id)
         close_run(run_id, end_state(error))
         if isinstance(error, OSError | RuntimeError | ValueError):
             raise ExecutionException(f"Ray does not take the job: {error}") from error
+        if isinstance(error, Interrupted):
+            raise KeyboardInterrupt(str(error)) from error
         raise
     print(f"Ray job {job_id} at {cluster.address} works on the run {run_id}.", flush=True)
     return RayJobRun(jobs, job_id, run_id, int(environment["env_vars"][_STOP_WAIT]))
