@@ -1,5 +1,6 @@
 """The way to a Ray cluster, which may be this machine alone."""
 
+import json
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ _KNOCK_SECONDS = 10
 _PROBE_SECONDS = 120
 _INSTALL = "install there what requirements.lock pins"
 _PACKAGES = ("asd_experiments", "preprocess")
+_JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # is the name of the variable
 
 
 class ClusterError(InputError):
@@ -39,15 +41,12 @@ def connected(address: str | None) -> Iterator[None]:
         ClusterError: If there is no cluster.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    packages = [
-        str(Path(spec.origin).parent) for spec in map(find_spec, _PACKAGES) if spec and spec.origin
-    ]
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address or "")
         ray.init(
             address=address or "local",
-            runtime_env={"py_modules": packages} if address else None,
+            runtime_env=_code() if address else None,
             include_dashboard=False if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -117,6 +116,22 @@ def _version(library: str) -> str | None:
         return version(library)
     except PackageNotFoundError:
         return None
+
+
+def _code() -> dict[str, list[str]]:
+    """The part of Ray's runtime environment that brings this code to all nodes.
+
+    A job of Ray's Jobs API has brought the folder that it works in to all of them: nothing is to be
+    added to that, and Ray refuses a second `py_modules`.
+    """
+    folders = [
+        Path(spec.origin).parent for spec in map(find_spec, _PACKAGES) if spec and spec.origin
+    ]
+    job = json.loads(os.environ.get(_JOB_CONFIG, "{}"))
+    brought = "working_dir" in (job.get("runtime_env") or {})
+    if brought and all(folder.is_relative_to(Path.cwd()) for folder in folders):
+        return {}
+    return {"py_modules": [str(folder) for folder in folders]}
 
 
 def _knock(address: str) -> None:

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
-from urllib.parse import urlsplit
 
 import ray
 from optuna.study import Study
@@ -24,12 +23,18 @@ from ray.tune.search import Searcher
 
 from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
+from asd_experiments.interruption import raise_if_stopped
 from asd_experiments.ray_cluster import ClusterError, ask_nodes, connected, other_library
 from asd_experiments.search import study as studies
 from asd_experiments.search.local import Work, tell_failure, tell_values
 from asd_experiments.search.objective import Task, run_configuration
 from asd_experiments.search.space import ExcludedError
-from asd_experiments.tracking.runs import is_tracker_lost, told_in_a_line
+from asd_experiments.tracking.runs import (
+    is_of_one_machine,
+    is_tracker_lost,
+    told_in_a_line,
+    without_login,
+)
 from asd_experiments.tracking.sweep import tracking_obstacle
 
 STEP, LOSS, VALUES, ERROR = "step", "loss", "values", "error"
@@ -84,7 +89,11 @@ def _tune(work: Work, resources: dict[str, float], most_at_a_time: int | None) -
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except SystemError:  # what Ray's core makes of an exception that a signal raises there
+        raise_if_stopped()
+        raise
 
 
 @dataclass(frozen=True)
@@ -103,10 +112,11 @@ def _check_nodes(work: Work) -> None:
     """Refuse, before any trial, a cluster on which trials would fail or be lost."""
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     hosts = {node["NodeManagerAddress"] for node in nodes}
-    if len(hosts) > 1 and (reason := _one_machine_only(work.task.tracking_uri)):
+    if len(hosts) > 1 and is_of_one_machine(work.task.tracking_uri):
         raise ClusterError(
-            f"MLFLOW_TRACKING_URI leads to {reason}, which the {len(hosts)} machines of the "
-            "cluster do not share; start `mlflow server` and give its http:// address"
+            f"MLFLOW_TRACKING_URI is {without_login(work.task.tracking_uri)}, which the "
+            f"{len(hosts)} machines of the cluster do not share; start `mlflow server`, and give "
+            "the address by which all of them know it"
         )
     errand = Errand(
         work.task,
@@ -114,14 +124,6 @@ def _check_nodes(work: Work) -> None:
         {name: version(name) for name in ("torch", "mlflow", "zarr")},
     )
     ask_nodes(nodes, obstacle, ray.put(errand))
-
-
-def _one_machine_only(uri: str) -> str | None:
-    """What a tracking address leads to, if other machines cannot use it."""
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file", "sqlite"):
-        return "a file"
-    return "this very machine" if parts.hostname in ("localhost", "127.0.0.1", "::1") else None
 
 
 def obstacle(errand: Errand) -> str | None:

@@ -25,6 +25,9 @@ EXPERIMENT = "asd_experiments"
 
 MAX_PARAM_LENGTH = 6000
 
+OPEN_STATES = ("RUNNING", "SCHEDULED")
+"""States of runs that have not ended."""
+
 
 def use_tracking_store(uri: str | None = None) -> None:
     """Track to MLFLOW_TRACKING_URI where it is set, else to a database in this folder.
@@ -119,22 +122,41 @@ def child_run(parent_run_id: str, name: str, *, level: str, key: str) -> Iterato
 
 
 def close_as_killed(run_id: str) -> None:
-    """Close a run and its children if their process died without doing so.
+    """Close a run and all below it if their process died without doing so.
 
     Only for runs that no process works on any more. A run that is not on this tracking server is
     left alone.
+    """
+    close_run(run_id, "KILLED")
+
+
+def close_run(run_id: str, state: str) -> None:
+    """Close a run in some state, and all below it as killed; what is closed already stays so.
+
+    See `close_as_killed`.
     """
     client = MlflowClient()
     try:
         run = client.get_run(run_id)
     except MlflowException:
         return
-    children = client.search_runs(
-        [run.info.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
-    )
-    for open_run in (run, *children):
-        if open_run.info.status == "RUNNING":
-            client.set_terminated(open_run.info.run_id, "KILLED")
+    _close_below(client, run)
+    if run.info.status in OPEN_STATES:
+        client.set_terminated(run_id, state)
+
+
+def _close_below(client: MlflowClient, run: Run) -> None:
+    """Close the children first: a run that is closed has no open ones."""
+    rule = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.info.run_id}'"
+    token = None
+    while True:
+        page = client.search_runs([run.info.experiment_id], rule, page_token=token)
+        for child in page:
+            _close_below(client, child)
+            if child.info.status in OPEN_STATES:
+                client.set_terminated(child.info.run_id, "KILLED")
+        if not (token := page.token):
+            return
 
 
 def is_tracker_lost(error: BaseException) -> bool:
@@ -158,7 +180,10 @@ def has_finished(run_id: str) -> bool:
 def end_state(error: BaseException) -> str:
     """State of a run that ended by an exception: KILLED if it was stopped, else FAILED."""
     causes = (KeyboardInterrupt, Interrupted, PrunedError)
-    return "KILLED" if any(isinstance(e, causes) for e in _chain(error)) else "FAILED"
+    stopped = any(isinstance(e, causes) for e in _chain(error))
+    # So Ray ends a worker that it needs no more, because of a scheduler or the driver's end.
+    stopped |= isinstance(error, SystemExit) and error.code == 0
+    return "KILLED" if stopped else "FAILED"
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -223,7 +248,19 @@ def tracking_uri() -> str:
 
 def tracking_address() -> str:
     """Address of the tracking server, without a user's name and password."""
-    uri = tracking_uri()
+    return without_login(tracking_uri())
+
+
+def is_of_one_machine(uri: str) -> bool:
+    """Whether a tracking address is a file, or one that leads every machine to itself."""
+    if "://" not in uri or uri.startswith(("file:", "sqlite")):
+        return not uri.startswith("databricks")
+    host = urlsplit(uri).hostname
+    return host in (None, "localhost", "::1", "0.0.0.0") or host.startswith("127.")
+
+
+def without_login(uri: str) -> str:
+    """Address of a server without a user's name and password."""
     if uri.startswith("sqlite:"):
         return uri
     server = urlsplit(uri)
