@@ -7,9 +7,10 @@ SETUP := .venv/.installed
 export OMP_WAIT_POLICY ?= passive
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# The networks' tests beside the others, on one core each; $(1): options for both.
-SIDE_BY_SIDE = export OMP_NUM_THREADS=1; pytest $(1) tests/models & models=$$!; \
-	pytest $(1) tests --ignore=tests/models; others=$$?; wait $$models && exit $$others
+# Two halves of the tests beside each other, on one core each; $(1): options for both.
+HALF := tests/models tests/search tests/test_ray_backend.py
+SIDE_BY_SIDE = export OMP_NUM_THREADS=1; pytest $(1) $(HALF) & half=$$!; \
+	pytest $(1) tests $(HALF:%=--ignore=%); others=$$?; wait $$half && exit $$others
 
 .PHONY: train test test-fast check ui lock clean
 

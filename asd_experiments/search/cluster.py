@@ -5,6 +5,7 @@ be restored after a crash: here Tune takes waiting trials from the study, and th
 true ends.
 """
 
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ def run_on_ray(
 
 
 def _tune(work: Work, resources: dict[str, float], most_at_a_time: int | None) -> None:
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables that nobody wants
     tuner = tune.Tuner(
         tune.with_resources(partial(_train, work=work), resources),
         tune_config=tune.TuneConfig(
