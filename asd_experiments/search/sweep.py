@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.study import Study
 
 from asd_experiments.config import SweepConfig, TrainConfig, as_text, close_defaults
@@ -101,6 +102,7 @@ def sweep(config: SweepConfig) -> str:
         InputError: If space, store or machine do not fit together; before any trial.
         SystemExit: At the end, if a trial failed; at once, if somebody stops it.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     use_tracking_store()
     _close_what_crashed(Path(config.folder))
     run_id, failed = _go_on(config, config.resume) if config.resume else _start(config)

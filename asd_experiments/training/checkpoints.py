@@ -128,10 +128,11 @@ class TrialFolder:
         ]
         if digest != self._facts["digest"]:
             problems.append("store: its content is not what the trial began with")
-        if _digests(pretrained) != self._facts["weights"]:
+        weights = self._facts.get("weights", {})
+        if _digests(pretrained) != weights:
             problems.append(
                 "pretrained, motion_pretrained: the trial began with "
-                f"{_listed(self._facts['weights'])}, got {_listed(_digests(pretrained))}"
+                f"{_listed(weights)}, got {_listed(_digests(pretrained))}"
             )
         if problems:
             rule = "a trial is resumed with the parameters that it began with:"
