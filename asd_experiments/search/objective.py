@@ -11,6 +11,7 @@ from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS
 from asd_experiments.errors import InputError
 from asd_experiments.tracking.runs import child_run, use_tracking_store
+from asd_experiments.tracking.sweep import log_objective
 from asd_experiments.tracking.trial import default_name, run_trial
 from asd_experiments.training.checkpoints import TrialFolder
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
@@ -108,8 +109,10 @@ def run_configuration(
         except BaseException:
             folder.close()
             raise
+        values = values_of(metrics, task.metrics)
+        log_objective(run_id, dict(zip(task.metrics, values, strict=True)))
         folder.delete()
-    return values_of(metrics, task.metrics)
+    return values
 
 
 def values_of(metrics: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:

@@ -192,15 +192,15 @@ def note_of(
     counts = Counter(trial.state for trial in last_attempts(study).values())
     rule = "highest" if study.directions[0] == StudyDirection.MAXIMIZE else "lowest"
     lines = [
+        f"[Compare the finished trials with parallel coordinates]({compare}). Plots: artifact "
+        "`sweep.html`; all trials: `trials.csv`.",
+        "",
         f"**{sum(counts.values())} configurations were tried**: "
         f"{counts[TrialState.COMPLETE]} finished, {counts[TrialState.PRUNED]} pruned, "
         f"{counts[TrialState.FAIL]} failed. The best is the one with the {rule} "
         f"`{metrics[0]}`, a figure of inner validation patients; figures of outer test patients "
         "(`test/...`) are logged with every trial and were not seen by the search. The best of "
         f"many looks better than it is: of {sum(counts.values())} here.",
-        "",
-        f"[Compare the trials with parallel coordinates]({compare}). Plots: artifact `sweep.html`; "
-        "all trials: `trials.csv`.",
         "",
         f"{best}",
         "",

@@ -215,6 +215,7 @@ def _begin(config: SweepConfig, space: SearchSpace, store: ClipStore, run_id: st
     study = studies.open_study(
         begun.storage, run_id, directions=[objective.direction for objective in space.objectives]
     )
+    study.set_metric_names([objective.metric for objective in space.objectives])
     studies.enqueue(study, waiting)
     facts = {n: as_text(v) for n, v in asdict(config).items() if v is not None and n != "storage"}
     facts |= {"space": space.name, "space_sha256": space.sha256}
@@ -270,7 +271,8 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
         "trials/gpu_seconds": cost.gpu_seconds,
         "trials/seconds_saved_by_pruning": cost.saved_seconds,
     }
-    link = compare_link(runs)
+    finished = [runs[key] for key, state in report.run_states(study).items() if state == "FINISHED"]
+    link = compare_link(finished or list(runs.values()))
     log_sweep_end(
         begun.run_id,
         table,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -63,6 +63,14 @@ def tracking_obstacle(uri: str, sweep_run_id: str) -> str | None:
     return None
 
 
+def log_objective(run_id: str, values: Mapping[str, float]) -> None:
+    """Log what a finished trial is judged by under a name that sorts first.
+
+    MLflow's page that compares runs draws the metrics that come first, and these want to be seen.
+    """
+    log_metrics(run_id, {f"Objective/{name}": value for name, value in values.items()})
+
+
 def trial_runs(sweep_run_id: str) -> dict[str, Run]:
     """Runs of a sweep's trials by the trials' keys."""
     client = MlflowClient()
@@ -103,10 +111,10 @@ def log_sweep_end(
     client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
 
 
-def compare_link(runs: Mapping[str, Run]) -> str:
+def compare_link(runs: Sequence[Run]) -> str:
     """Place of the page in MLflow's UI that compares runs, with parallel coordinates."""
-    ids = json.dumps([run.info.run_id for run in runs.values()], separators=(",", ":"))
-    experiments = json.dumps(sorted({run.info.experiment_id for run in runs.values()}))
+    ids = json.dumps([run.info.run_id for run in runs], separators=(",", ":"))
+    experiments = json.dumps(sorted({run.info.experiment_id for run in runs}))
     return f"#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
 
 
