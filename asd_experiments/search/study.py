@@ -43,48 +43,69 @@ GPUS = "gpus"
 _RELEASED = "released"
 
 
-def open_study(
-    url: str,
-    name: str,
-    *,
-    directions: Sequence[Direction] | None = None,
-    sampler: optuna.samplers.BaseSampler | None = None,
-    pruner: optuna.pruners.BasePruner | None = None,
-) -> Study:
-    """Open a study in a database, or make it.
+def make_study(url: str, name: str, objectives: Mapping[str, Direction]) -> Study:
+    """Make a study in a database.
 
     Args:
         url: Database, as SQLAlchemy writes it; not the one that MLflow uses.
         name: Name of the study.
-        directions: "minimize" or "maximize" for every value; makes the study. None: it is there.
+        objectives: Names of its values, and whether small or large ones are good.
+
+    Raises:
+        InputError: If the database cannot be used.
+    """
+    with _told_in_our_words(url), _without_advice():
+        study = optuna.create_study(
+            study_name=name, storage=_storage(url), directions=list(objectives.values())
+        )
+        study.set_metric_names(list(objectives))
+        return study
+
+
+def open_study(
+    url: str,
+    name: str,
+    *,
+    sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> Study:
+    """Open a study that is in a database.
+
+    Args:
+        url: Database, see `make_study`.
+        name: Name of the study.
         sampler: Chooses parameters.
         pruner: Stops trials.
 
     Raises:
         InputError: If the database cannot be used, or the study is not there.
     """
+    with _told_in_our_words(url), _without_advice():
+        try:
+            return optuna.load_study(
+                study_name=name, storage=_storage(url), sampler=sampler, pruner=pruner
+            )
+        except KeyError as error:
+            raise InputError(f"storage: there is no study {name!r} in {_shown(url)}") from error
+
+
+def _storage(url: str) -> RDBStorage:
+    return RDBStorage(
+        _with_driver(url),
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+        heartbeat_stale_trial_callback=retry,
+        engine_kwargs={"pool_pre_ping": True},
+    )
+
+
+@contextmanager
+def _told_in_our_words(url: str) -> Iterator[None]:
+    """Say what is wrong with a database in a line, without a password."""
     try:
-        with _without_advice():
-            storage = RDBStorage(
-                _with_driver(url),
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=GRACE_SECONDS,
-                heartbeat_stale_trial_callback=retry,
-                engine_kwargs={"pool_pre_ping": True},
-            )
-            if directions is None:
-                return optuna.load_study(
-                    study_name=name, storage=storage, sampler=sampler, pruner=pruner
-                )
-            return optuna.create_study(
-                study_name=name,
-                storage=storage,
-                sampler=sampler,
-                pruner=pruner,
-                directions=list(directions),
-            )
-    except KeyError as error:
-        raise InputError(f"storage: there is no study {name!r} in {_shown(url)}") from error
+        yield
+    except InputError:
+        raise
     except Exception as error:  # SQLAlchemy's, the driver's and Optuna's own
         reason = str(error).splitlines()[0][:300]
         raise InputError(

@@ -212,10 +212,9 @@ def _begin(config: SweepConfig, space: SearchSpace, store: ClipStore, run_id: st
         started=time.time(),
     )
     waiting = _waiting(space)
-    study = studies.open_study(
-        begun.storage, run_id, directions=[objective.direction for objective in space.objectives]
+    study = studies.make_study(
+        begun.storage, run_id, {goal.metric: goal.direction for goal in space.objectives}
     )
-    study.set_metric_names([objective.metric for objective in space.objectives])
     studies.enqueue(study, waiting)
     facts = {n: as_text(v) for n, v in asdict(config).items() if v is not None and n != "storage"}
     facts |= {"space": space.name, "space_sha256": space.sha256}

@@ -166,7 +166,7 @@ def is_tracker_lost(error: BaseException) -> bool:
 
 def told_in_a_line(error: BaseException) -> str:
     """An error in the 500 characters that a tag or a table takes."""
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
 def has_finished(run_id: str) -> bool:
@@ -278,7 +278,8 @@ def _keep_traceback(
     lines = traceback.format_exception(error)
     if discreet:
         lines = [*traceback.format_tb(error.__traceback__), type(error).__name__]
-    client.set_tag(run_id, "asd.error", lines[-1].strip().splitlines()[-1][:500])
+    told = type(error).__name__ if discreet else told_in_a_line(error)
+    client.set_tag(run_id, "asd.error", told)
     client.log_text(run_id, "".join(lines), "traceback.txt")
 
 

@@ -44,7 +44,7 @@ def work(tmp_path, space):
         metrics=("val/patient/auroc",),
     )
     storage = f"sqlite:///{tmp_path / 'study.db'}"
-    study = studies.open_study(storage, "s", directions=["maximize"])
+    study = studies.make_study(storage, "s", {"val/patient/auroc": "maximize"})
     studies.enqueue(study, [{}] * 4)
     return Work(task=task, space=space, storage=storage, study="s", pruning=None)
 

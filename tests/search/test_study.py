@@ -20,8 +20,8 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path / 'study.db'}"
 
 
-def made(url, *, trials=3, directions=("minimize",), **more):
-    study = studies.open_study(url, "s", directions=directions, **more)
+def made(url, *, trials=3, direction="minimize"):
+    study = studies.make_study(url, "s", {"value": direction})
     studies.enqueue(study, [{} for _ in range(trials)])
     return study
 
@@ -48,7 +48,7 @@ def test_every_waiting_trial_is_taken_once_and_no_more_than_wait(url):
 
 
 def test_what_waits_with_values_is_run_with_them(url):
-    study = studies.open_study(url, "s", directions=["minimize"])
+    study = studies.make_study(url, "s", {"value": "minimize"})
     studies.enqueue(study, [{"x": 0.25}])
     trial = studies.claim(study)
     assert trial.suggest_float("x", 0, 1) == 0.25
@@ -120,7 +120,7 @@ def test_what_a_dead_leader_held_waits_again_at_once(url):
 def test_losses_are_reversed_where_large_values_are_good(url, tmp_path):
     assert studies.signed(made(url), 0.5) == 0.5
     other = f"sqlite:///{tmp_path / 'other.db'}"
-    assert studies.signed(made(other, directions=("maximize",)), 0.5) == -0.5
+    assert studies.signed(made(other, direction="maximize"), 0.5) == -0.5
 
 
 def address(scheme):
@@ -132,12 +132,12 @@ def test_a_study_or_database_that_cannot_be_had_is_named_without_a_password(url,
     with pytest.raises(InputError, match=r"storage: there is no study 'other' in sqlite://"):
         studies.open_study(url, "other")
     with pytest.raises(InputError, match=r"storage: postgresql://nohost\.invalid/x cannot be used"):
-        studies.open_study(address("postgresql"), "s", directions=["minimize"])
+        studies.make_study(address("postgresql"), "s", {"value": "minimize"})
     with pytest.raises(InputError) as caught:
-        studies.open_study(address("nonsense"), "s", directions=["minimize"])
+        studies.make_study(address("nonsense"), "s", {"value": "minimize"})
     assert "secret" not in str(caught.value)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     MlflowClient(uri).search_experiments()
     with pytest.raises(InputError, match="a database of the studies' own, not MLflow's"):
-        studies.open_study(uri, "s", directions=["minimize"])
+        studies.make_study(uri, "s", {"value": "minimize"})
     assert TrialState.WAITING in {trial.state for trial in studies.open_study(url, "s").trials}

@@ -1,5 +1,6 @@
 """Whole sweeps on a small store, and what a user finds in MLflow afterwards."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from asd_experiments.config import SweepConfig
 from asd_experiments.errors import InputError
-from asd_experiments.search.sweep import sweep
+from asd_experiments.search.sweep import _locked, sweep
 from asd_experiments.tracking.sweep import ALIAS, REGISTERED_MODEL
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    MlflowClient().search_experiments()  # makes the database before several processes want to
     (tmp_path / "space.yaml").write_text(SPACE)
     yield tmp_path
     mlflow.set_tracking_uri(before)
@@ -66,6 +66,9 @@ def assert_told_truly(run_id: str) -> None:
     assert "RUNNING" not in {run.info.status for run in runs("fold")}
     whole = client.get_run(run_id)
     finished = table[table["state"] == "COMPLETE"]
+    for _, trial in finished.iterrows():
+        logged = found[trial["run_id"]].data.metrics
+        assert logged["Objective/val/patient/loss"] == trial["val/patient/loss"]
     assert whole.data.metrics["best/val/patient/loss"] == finished["val/patient/loss"].min()
     assert table["run_id"][0] == finished["run_id"].iloc[0]
     version = client.get_model_version_by_alias(REGISTERED_MODEL, ALIAS)
@@ -78,18 +81,50 @@ def assert_told_truly(run_id: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["optuna", "ray"])
-def test_a_sweep_tells_the_truth_of_every_trial(here, small_store, engine):
+def test_a_sweep_tells_the_truth_of_every_trial(here, small_store, engine, monkeypatch):
+    """Under `mlflow run`, whose run every process inherits, and on a database that nobody made."""
+    opened = MlflowClient().create_run("0").info.run_id if engine == "ray" else None
+    if opened:
+        monkeypatch.setenv("MLFLOW_RUN_ID", opened)
     config = SweepConfig(space="space.yaml", store=str(small_store.url), engine=engine, workers=2)
     run_id = sweep(config)
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
+    assert (
+        run_id == (opened or run_id) and "fusion" not in MlflowClient().get_run(run_id).data.params
+    )
     assert len(runs("trial")) == 3
     assert_told_truly(run_id)
-    with pytest.raises(InputError, match="has nothing of a sweep unknown"):
-        sweep(SweepConfig(resume="unknown", engine=engine))
+
+
+ROWS = """
+name: rows
+objective: {metric: val/patient/loss, direction: minimize}
+fixed:
+  {backbone: c3d_gap, size: 32, clip_length: 8, folds: 2, inner_folds: 2, epochs: 1}
+rows:
+  good: {fusion: late_average, width: 0.125}
+  bad: {fusion: late_average, width: 1, pretrained: nowhere.pt}
+"""
+
+
+@pytest.mark.slow
+def test_a_failed_trial_fails_the_command_and_nothing_else(here, small_store):
+    (here / "space.yaml").write_text(ROWS)
+    with pytest.raises(SystemExit, match="1 trial failed; its run in MLflow says why"):
+        sweep(SweepConfig(space="space.yaml", store=str(small_store.url), workers=1))
+    assert {run.info.status for run in runs("trial")} == {"FINISHED", "FAILED"}
+    (failed,) = [run for run in runs("trial") if run.info.status == "FAILED"]
+    traceback = MlflowClient().download_artifacts(failed.info.run_id, "traceback.txt")
+    assert "nowhere.pt" in Path(traceback).read_text()
+    (whole,) = runs("sweep")
+    assert whole.info.status == "FINISHED" and "1 failed" in whole.data.tags["mlflow.note.content"]
+    table = pd.read_csv(MlflowClient().download_artifacts(whole.info.run_id, "trials.csv"))
+    assert "nowhere.pt" in table["error"].iloc[-1]
 
 
 @pytest.mark.slow
 def test_a_sweep_that_is_stopped_goes_on(here, small_store):
+    MlflowClient().search_experiments()  # makes the database before two processes want to
     command = [sys.executable, "-m", "asd_experiments", "sweep", "--engine", "optuna"]
     arguments = ["--space", "space.yaml", "--store", str(small_store.url)]
     process = subprocess.Popen([*command, *arguments], start_new_session=True)
@@ -104,6 +139,44 @@ def test_a_sweep_that_is_stopped_goes_on(here, small_store):
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
     assert len(runs("trial")) == 3 and len(runs("sweep")) == 1
     assert_told_truly(run_id)
+
+
+def test_the_next_sweep_closes_what_a_crash_left_open(here):
+    """Not a sweep that somebody leads or helps, and not what is closed."""
+    client = MlflowClient()
+
+    def left(name: str) -> list[str]:
+        """A sweep with a trial and a fold, all open."""
+        ids: list[str] = []
+        for level in ("sweep", "trial", "fold"):
+            tags = {"mlflow.parentRunId": ids[-1]} if ids else {}
+            ids.append(client.create_run("0", tags={**tags, "asd.level": level}).info.run_id)
+        folder = here / "sweeps" / ids[0]
+        folder.mkdir(parents=True)
+        facts = {"task": {}, "started": 0.0, "is_open": name != "settled"}
+        (folder / "sweep.json").write_text(json.dumps(facts))
+        return ids
+
+    crashed, led, helped, settled = map(left, ("crashed", "led", "helped", "settled"))
+    with (
+        _locked(here / "sweeps" / led[0] / "leads.lock"),
+        _locked(here / "sweeps" / helped[0] / "help.lock", shared=True),
+        pytest.raises(InputError, match="has nothing of a sweep unknown"),
+    ):
+        sweep(SweepConfig(resume="unknown", folder=str(here / "sweeps")))
+    states = {
+        name: [client.get_run(i).info.status for i in ids]
+        for name, ids in {
+            "crashed": crashed,
+            "led": led,
+            "helped": helped,
+            "settled": settled,
+        }.items()
+    }
+    assert states.pop("crashed") == ["KILLED"] * 3
+    assert set(map(tuple, states.values())) == {("RUNNING",) * 3}
+    facts = json.loads((here / "sweeps" / crashed[0] / "sweep.json").read_text())
+    assert facts["is_open"] is False
 
 
 def wait_for(condition, process, *, seconds=240) -> None:
