@@ -28,7 +28,7 @@ from asd_experiments.interruption import raise_if_stopped
 from asd_experiments.ray_cluster import ClusterError, ask_nodes, connected, other_library
 from asd_experiments.search import study as studies
 from asd_experiments.search.local import Work, tell_failure, tell_values
-from asd_experiments.search.objective import Task, run_configuration
+from asd_experiments.search.objective import Task
 from asd_experiments.search.space import ExcludedError
 from asd_experiments.tracking.runs import (
     is_of_one_machine,
@@ -197,7 +197,7 @@ def _train(config: Mapping[str, Any], work: Work) -> None:
     last: dict[str, Any] = {STEP: 0, LOSS: float("inf")}
     end: dict[str, Any]
     try:
-        values = run_configuration(work.task, config["key"], config["parameters"], report)
+        values = work.run(work.task, config["key"], config["parameters"], report)
         end = {VALUES: list(values)}
     except Exception as error:
         if is_tracker_lost(error):

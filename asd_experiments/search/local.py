@@ -20,7 +20,12 @@ from asd_experiments.errors import InputError
 from asd_experiments.interruption import Interrupted, stop_signals_raise
 from asd_experiments.search import study as studies
 from asd_experiments.search.choosing import Pruning, pruner_of, sampler_of
-from asd_experiments.search.objective import Report, Task, run_configuration
+from asd_experiments.search.objective import (
+    Report,
+    RunConfiguration,
+    Task,
+    run_configuration,
+)
 from asd_experiments.search.space import ExcludedError, SearchSpace
 from asd_experiments.tracking.runs import PrunedError, is_tracker_lost, told_in_a_line
 from asd_experiments.training.fit import training_device
@@ -42,6 +47,9 @@ class Work:
 
     deadline: float | None = None
     """When no further trial is begun, seconds since the epoch; None: never."""
+
+    run: RunConfiguration = run_configuration
+    """What is done with a configuration."""
 
     @property
     def is_over(self) -> bool:
@@ -134,7 +142,7 @@ def run_trial(work: Work, study: Study, trial: Trial) -> None:
     with studies.alive(study, trial):
         try:
             parameters = work.space.suggest(trial)
-            values = run_configuration(work.task, key, parameters, reporter(study, trial))
+            values = work.run(work.task, key, parameters, reporter(study, trial))
         except ExcludedError:
             studies.exclude(study, trial)
         except PrunedError as stopped:

@@ -57,6 +57,10 @@ class Task:
         return DEMO_DEFAULTS if self.is_demo else {}
 
 
+RunConfiguration = Callable[[Task, str, Mapping[str, Any], Report], tuple[float, ...]]
+"""Runs one configuration, as `run_configuration` does."""
+
+
 def run_configuration(
     task: Task, key: str, parameters: Mapping[str, Any], report: Report
 ) -> tuple[float, ...]:

@@ -1,5 +1,7 @@
 """Trials end in the state that they deserve, and none takes another with it."""
 
+from dataclasses import replace
+
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
@@ -49,7 +51,7 @@ def work(tmp_path, space):
     return Work(task=task, space=space, storage=storage, study="s", pruning=None)
 
 
-def test_every_trial_ends_in_its_own_state(work, monkeypatch, capsys):
+def test_every_trial_ends_in_its_own_state(work, capsys):
     ends = iter([0.7, PrunedError("after 2 epochs"), RuntimeError("CUDA out of memory"), 0.9])
     seen = []
 
@@ -59,8 +61,7 @@ def test_every_trial_ends_in_its_own_state(work, monkeypatch, capsys):
             raise end
         return (end,)
 
-    monkeypatch.setattr(local, "run_configuration", configuration)
-    local.run_trials(work)
+    local.run_trials(replace(work, run=configuration))
     study = work.open()
     assert [t.state.name for t in study.trials] == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE"]
     assert study.best_value == 0.9
@@ -85,11 +86,11 @@ def test_a_lost_tracking_server_costs_no_trial(work, monkeypatch):
 
 
 def test_no_trial_begins_after_the_deadline(work):
-    local.run_trials(Work(**{**vars(work), "deadline": 0.0}))
+    local.run_trials(replace(work, deadline=0.0))
     assert {trial.state for trial in work.open().trials} == {TrialState.WAITING}
 
 
-def test_a_bad_trial_is_stopped_by_what_it_reports(work, monkeypatch):
+def test_a_bad_trial_is_stopped_by_what_it_reports(work):
     losses = iter([0.1, 0.2, 0.9, 0.8])
 
     def configuration(task, key, parameters, report):
@@ -98,9 +99,8 @@ def test_a_bad_trial_is_stopped_by_what_it_reports(work, monkeypatch):
             report(step, loss)
         return (1 - loss,)
 
-    monkeypatch.setattr(local, "run_configuration", configuration)
     pruning = Pruning(first=1, last=4, keeps_one_in=2, brackets=1)
-    local.run_trials(Work(**{**vars(work), "pruning": pruning}))
+    local.run_trials(replace(work, run=configuration, pruning=pruning))
     trials = work.open().trials
     assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
     assert trials[2].intermediate_values == {1: -0.9}

@@ -54,6 +54,14 @@ def test_what_waits_with_values_is_run_with_them(url):
     assert trial.suggest_float("x", 0, 1) == 0.25
 
 
+def test_what_waits_since_a_handle_last_looked_is_taken_with_its_parameters(url):
+    study = made(url, trials=1)
+    other = studies.open_study(url, "s")
+    assert studies.claim(other).suggest_float("x", 0, 1) <= 1
+    studies.enqueue(study, [{"x": 0.25}])
+    assert studies.claim(other).suggest_float("x", 0, 1) == 0.25
+
+
 def test_a_trial_of_a_dead_process_waits_again_under_the_same_key(url):
     study = made(url, trials=1)
     keys = []
