@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 from uuid import uuid4
@@ -67,11 +67,14 @@ class MlflowServer:
             )
         deadline = time.monotonic() + 120
         while not self._answers():
-            assert self._process.poll() is None and time.monotonic() < deadline
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError((self._folder / "server.log").read_text())
             time.sleep(0.5)
 
     def stop(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _answers(self) -> bool:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tests.search.services import MlflowServer, postgres
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-HEALTH = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+HEALTH = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
 SPACE = """
 objective: {metric: val/patient/loss, direction: minimize}
 sampler: {name: random, seed: 1}
@@ -142,10 +143,13 @@ class Place:
 def place(tmp_path_factory, small_store) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("crashes")
     (folder / "space.yaml").write_text(SPACE)
-    with postgres() as database:
+    with ExitStack() as ends:
+        database = ends.enter_context(postgres())
         server = MlflowServer(database("mlflow"), folder)
+        ends.callback(server.stop)
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": HEALTH}
         cluster = Cluster(initialize_head=True, head_node_args=head)
+        ends.callback(cluster.shutdown)
         for _ in range(2):
             cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
@@ -153,8 +157,6 @@ def place(tmp_path_factory, small_store) -> Iterator[Place]:
         yield place
         for process in place.begun:
             process.kill()
-        cluster.shutdown()
-        server.stop()
 
 
 @pytest.fixture(scope="module")
