@@ -82,6 +82,12 @@ class TestClusterFile:
             ({"send_credentials": "no"}, "send_credentials: .*boolean"),
             ({"runtime_env": []}, "runtime_env: .*dictionary"),
             ({"runtime_env": {"working_dir": "."}}, "runtime_env: working_dir is the project's"),
+            ({"runtime_env": {"excludes": "*.csv"}}, "excludes must be a list of texts"),
+            ({"runtime_env": {"excludes": None}}, "excludes must be a list of texts"),
+            (
+                {"runtime_env": {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60s"}}},
+                "RAY_JOB_STOP_WAIT_TIME_S must be whole seconds",
+            ),
             ({"runtime_env": {"env_vars": {"A": 1}}}, "runtime_env: env_vars must be names and te"),
             ({"runtime_env": {"env_vars": {"MLFLOW_RUN_ID": "1"}}}, "MLFLOW_RUN_ID is for the bac"),
         ],

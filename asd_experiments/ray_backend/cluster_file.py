@@ -30,6 +30,9 @@ EXAMPLE = '{"address": "http://HOST:8265"}'
 RUN_VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
 """Environment variables that tell a job which run is its own."""
 
+STOP_WAIT = "RAY_JOB_STOP_WAIT_TIME_S"
+"""Environment variable of a job: seconds that it is given to end by itself."""
+
 _OPTIONS_OF_MLFLOW = {
     *(PROJECT_ENV_MANAGER, PROJECT_SYNCHRONOUS, PROJECT_STORAGE_DIR),
     *(PROJECT_DOCKER_ARGS, PROJECT_DOCKER_AUTH, PROJECT_BUILD_IMAGE),
@@ -54,6 +57,11 @@ def _leaves_room(runtime_env: dict[str, Any]) -> dict[str, Any]:
         raise ValueError('env_vars must be names and texts, such as {"NAME": "1"}')
     if ours := [name for name in RUN_VARIABLES if name in variables]:
         raise ValueError(f"env_vars: {', '.join(ours)} is for the backend to set; leave it out")
+    if not variables.get(STOP_WAIT, "0").isdigit():
+        raise ValueError(f"env_vars: {STOP_WAIT} must be whole seconds, such as 60")
+    excludes = runtime_env.get("excludes", [])
+    if not isinstance(excludes, list) or not all(isinstance(name, str) for name in excludes):
+        raise ValueError('excludes must be a list of texts, such as ["notes"]')
     return runtime_env
 
 

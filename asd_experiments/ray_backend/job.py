@@ -148,17 +148,20 @@ class RayJobRun(SubmittedRun):
         Raises:
             ExecutionException: If it does not stop; its runs stay open then.
         """
-        self._ask(lambda: self._jobs.stop_job(self.job_id))
         deadline = time.monotonic() + self._stop_seconds + _MARGIN_SECONDS
+        heard = False
 
-        def give_up() -> None:
+        def ask_again_or_give_up() -> None:
+            nonlocal heard
+            heard = heard or self._ask(self._stop) is not None
             if time.monotonic() > deadline:
                 raise TimeoutError
 
         try:
-            status, message = self._follow(give_up)
+            status, message = self._follow(ask_again_or_give_up)
         except TimeoutError as error:
-            if self._jobs.get_job_status(self.job_id) != JobStatus.PENDING:
+            details = self._ask(self._details)
+            if not isinstance(details, JobDetails) or details.status != JobStatus.PENDING:
                 raise ExecutionException(
                     f"the job {self.job_id} does not stop; its run {self.run_id} stays open"
                 ) from error
@@ -188,6 +191,10 @@ class RayJobRun(SubmittedRun):
             seconds = time.monotonic() - started
             time.sleep(min(_LONGEST_PAUSE_SECONDS, max(1.0, 10 * seconds)))
 
+    def _stop(self) -> bool:
+        self._jobs.stop_job(self.job_id)
+        return True
+
     def _details(self) -> JobDetails | str:
         """What Ray knows of the job; in words, that it knows nothing."""
         try:
@@ -215,7 +222,7 @@ class RayJobRun(SubmittedRun):
         """
         try:
             answer = question()
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, AuthenticationError) as error:
             if self._silent_since is None:
                 self._silent_since = time.monotonic()
                 _say(f"no answer from the cluster ({_first_line(error)}); trying again")

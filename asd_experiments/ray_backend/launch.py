@@ -24,7 +24,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_BACKEND, MLFLOW_RUN_NAME
 
 from asd_experiments.errors import InputError
 from asd_experiments.interruption import Interrupted
-from asd_experiments.ray_backend.cluster_file import ClusterFile, read_cluster_file
+from asd_experiments.ray_backend.cluster_file import STOP_WAIT, ClusterFile, read_cluster_file
 from asd_experiments.ray_backend.folder import EXCLUDED, check_size
 from asd_experiments.ray_backend.job import (
     STOP_SECONDS,
@@ -42,7 +42,6 @@ JOB = "asd.ray_job"
 """Tag of a run that holds the submission id of its job."""
 
 _CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-_STOP_WAIT = "RAY_JOB_STOP_WAIT_TIME_S"
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def launch(
         **cluster.runtime_env,
         "excludes": excludes,
         "env_vars": {
-            _STOP_WAIT: str(STOP_SECONDS),
+            STOP_WAIT: str(STOP_SECONDS),
             **_credentials(cluster),
             **variables,
             "MLFLOW_TRACKING_URI": uri,
@@ -205,7 +204,7 @@ def _submit(
             raise KeyboardInterrupt(str(error)) from error
         raise
     print(f"Ray job {job_id} at {cluster.address} works on the run {run_id}.", flush=True)
-    return RayJobRun(jobs, job_id, run_id, int(environment["env_vars"][_STOP_WAIT]))
+    return RayJobRun(jobs, job_id, run_id, int(environment["env_vars"][STOP_WAIT]))
 
 
 def _wait(job: RayJobRun) -> None:
@@ -235,7 +234,10 @@ def _run_to_take(backend_config: Mapping[str, Any]) -> str | None:
 def _command_line() -> Mapping[str, Any] | None:
     """Options of the command `mlflow run`; None if a program calls MLflow."""
     context = click.get_current_context(silent=True)
-    return None if context is None else context.params
+    if context is None:
+        return None
+    by = getattr(context.command.callback, "__module__", "")
+    return context.params if by == "mlflow.cli" else None
 
 
 def _credentials(cluster: ClusterFile) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from mlflow.utils.file_utils import local_file_uri_to_path
@@ -55,9 +56,16 @@ def tracking_uri_for_job(uri: str, *, here: bool) -> str:
 def _is_mine(host: str) -> bool:
     """Whether an address is this machine's: a socket can be bound to no other."""
     try:
-        for family, kind, _, _, place in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM):
-            with socket.socket(family, kind) as probe:
-                probe.bind(place)
+        places = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except OSError:
+        return False
+    return any(_can_bind(family, kind, place) for family, kind, _, _, place in places)
+
+
+def _can_bind(family: int, kind: int, place: Any) -> bool:
+    try:
+        with socket.socket(family, kind) as probe:
+            probe.bind(place)
+    except OSError:  # such as ::1 where there is no IPv6
         return False
     return True

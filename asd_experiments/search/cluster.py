@@ -75,6 +75,7 @@ def run_on_ray(
 
 def _tune(work: Work, resources: dict[str, float], most_at_a_time: int | None) -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables that nobody wants
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it ends as if all were done
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # files beside MLflow's
     tuner = tune.Tuner(
         tune.with_resources(partial(_train, work=work), resources),
@@ -214,6 +215,7 @@ class _Session:
         self.work = work
         self.gpus = gpus
         self.trials: dict[str, Trial] = {}
+        self.steps: dict[str, int] = {}
         self._stop = Event()
         self._thread = Thread(target=self._beat, daemon=True)
 
@@ -266,9 +268,12 @@ class _Searcher(Searcher):
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Report an epoch to the study."""
+        """Report an epoch to the study, unless an attempt that was lost has done so."""
         session = _sessions[self._study]
-        if not result.keys() & {VALUES, ERROR} and len(session.study.directions) == 1:
+        if result.keys() & {VALUES, ERROR} or len(session.study.directions) > 1:
+            return
+        if result[STEP] > session.steps.get(trial_id, 0):
+            session.steps[trial_id] = result[STEP]
             loss = studies.signed(session.study, result[LOSS])
             session.trials[trial_id].report(loss, result[STEP])
 

@@ -36,7 +36,10 @@ class Cost(NamedTuple):
     """By pruning, if a pruned trial would have taken what a finished one takes on average."""
 
     gpu_seconds: float
-    """Seconds of all trials together, each times the GPUs that it held."""
+    """Seconds of all trials together, each times the GPUs that it held.
+
+    Of engine=optuna, a GPU that several processes share counts for each of them.
+    """
 
 
 def last_attempts(study: Study) -> dict[str, FrozenTrial]:
@@ -95,15 +98,14 @@ def trial_table(study: Study, metrics: Sequence[str], run_ids: Mapping[str, str]
 def cost_of(study: Study) -> Cost:
     """Add up what all attempts took."""
     by_state: dict[TrialState, list[float]] = {}
-    for trial in attempts(study):
+    tried = attempts(study)
+    for trial in tried:
         by_state.setdefault(trial.state, []).append(_seconds(trial))
     finished = by_state.get(TrialState.COMPLETE, [])
     pruned = by_state.get(TrialState.PRUNED, [])
     usual = sum(finished) / len(finished) if finished else 0.0
     saved = sum(max(0.0, usual - seconds) for seconds in pruned)
-    gpu_seconds = sum(
-        trial.user_attrs.get(GPUS, 0.0) * _seconds(trial) for trial in attempts(study)
-    )
+    gpu_seconds = sum(map(_gpu_seconds, tried))
     return Cost(sum(map(sum, by_state.values())), saved, gpu_seconds)
 
 
@@ -190,17 +192,18 @@ def note_of(
 ) -> str:
     """What a reader of the sweep's run sees first, in Markdown."""
     counts = Counter(trial.state for trial in last_attempts(study).values())
+    tried = sum(counts[state] for state in RUN_STATES)
     rule = "highest" if study.directions[0] == StudyDirection.MAXIMIZE else "lowest"
     lines = [
         f"[Compare the finished trials with parallel coordinates]({compare}). Plots: artifact "
         "`sweep.html`; all trials: `trials.csv`.",
         "",
-        f"**{sum(counts.values())} configurations were tried**: "
+        f"**{tried} configurations were tried**: "
         f"{counts[TrialState.COMPLETE]} finished, {counts[TrialState.PRUNED]} pruned, "
         f"{counts[TrialState.FAIL]} failed. The best is the one with the {rule} "
         f"`{metrics[0]}`, a figure of inner validation patients; figures of outer test patients "
         "(`test/...`) are logged with every trial and were not seen by the search. The best of "
-        f"many looks better than it is: of {sum(counts.values())} here.",
+        f"many looks better than it is: of {tried} here.",
         "",
         f"{best}",
         "",

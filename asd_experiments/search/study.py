@@ -7,13 +7,17 @@ trials from it, none is begun twice, and a sweep that broke off knows what is le
 import fcntl
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import (
+    ExperimentalWarning,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.storages._rdb.models import TrialModel
 from optuna.study import Study, StudyDirection
@@ -231,8 +235,9 @@ def release_all(study: Study) -> None:
 
 
 def beat(study: Study, trial: Trial) -> None:
-    """Say that somebody works on a trial."""
-    study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+    """Say that somebody works on a trial; while the database is away, it is not said."""
+    with suppress(StorageInternalError):
+        study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
 
 
 def signed(study: Study, loss: float) -> float:

@@ -104,7 +104,7 @@ def sweep(config: SweepConfig) -> str:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     use_tracking_store()
-    _close_what_crashed(Path(config.folder))
+    _close_what_crashed(Path(config.folder), resumed=config.resume)
     run_id, failed = _go_on(config, config.resume) if config.resume else _start(config)
     print("\n".join(where_to_see(run_id)))
     if failed:
@@ -122,7 +122,7 @@ def _start(config: SweepConfig) -> tuple[str, int]:
     store = ClipStore(config.store or demo_store(config.seed))
     with _told_how_to_resume(), command_run(config.run_name, f"sweep {space.name}") as run_id:
         begun = _begin(config, space, store, run_id)
-        with _locked(begun.folder / _LEADS):
+        with _locked(begun.folder / _LEADS, wait=True):
             return run_id, _lead(config, begun, space)
 
 
@@ -142,7 +142,7 @@ def _go_on(config: SweepConfig, run_id: str) -> tuple[str, int]:
         )
     print(f"Another process leads the sweep {run_id}: this one joins it.")
     first = int.from_bytes(os.urandom(3))
-    with _locked(begun.folder / _HELP, shared=True):
+    with _locked(begun.folder / _HELP, shared=True, wait=True):
         run_here(_work(config, begun, space), workers=config.workers or 1, first_worker=first)
     return run_id, 0
 
@@ -220,7 +220,7 @@ def _begin(config: SweepConfig, space: SearchSpace, store: ClipStore, run_id: st
     facts |= {"space": space.name, "space_sha256": space.sha256}
     facts["trials"] = str(len(waiting)) if waiting else "as time allows"
     log_sweep_start(run_id, facts, folder / _SPACE, store)
-    begun.keep(is_open=True)
+    begun.keep(is_open=False)
     return begun
 
 
@@ -283,15 +283,19 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
     return int((table["state"] == "FAIL").sum())
 
 
-def _close_what_crashed(root: Path) -> None:
-    """Close the runs of sweeps that no process leads or helps any more."""
+def _close_what_crashed(root: Path, *, resumed: str | None) -> None:
+    """Close the runs of sweeps that no process leads or helps any more.
+
+    Args:
+        root: Folder of the sweeps.
+        resumed: The one that goes on now.
+    """
     for file in root.glob(f"*/{_FACTS}"):
         folder, facts = file.parent, _read_facts(file.parent)
-        if not facts["is_open"]:
+        if folder.name == resumed or not facts.get("is_open"):  # an earlier version did not say
             continue
         with _locked(folder / _LEADS) as leads, _locked(folder / _HELP) as alone:
-            if leads and alone:
-                close_as_killed(folder.name)
+            if leads and alone and close_as_killed(folder.name):
                 _write_facts(folder, facts | {"is_open": False})
 
 
@@ -305,16 +309,18 @@ def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _locked(file: Path, *, shared: bool = False) -> Iterator[bool]:
+def _locked(file: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool]:
     """Hold a lock that goes with its process; yields whether it could be had.
 
     Args:
         file: The lock.
         shared: Whether others may hold it too, if they share it.
+        wait: Whether to wait until it can be had.
     """
-    with file.open("w") as lock:
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    with file.open("a+") as lock:  # NFS lets nobody share who does not read
         try:
-            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(lock, how)
         except BlockingIOError:
             yield False
         else:

@@ -121,16 +121,18 @@ def child_run(parent_run_id: str, name: str, *, level: str, key: str) -> Iterato
     client.set_terminated(run_id)
 
 
-def close_as_killed(run_id: str) -> None:
+def close_as_killed(run_id: str) -> bool:
     """Close a run and all below it if their process died without doing so.
 
-    Only for runs that no process works on any more. A run that is not on this tracking server is
-    left alone.
+    Only for runs that no process works on any more.
+
+    Returns:
+        Whether this tracking server knows the run; another one's is left alone.
     """
-    close_run(run_id, "KILLED")
+    return close_run(run_id, "KILLED")
 
 
-def close_run(run_id: str, state: str) -> None:
+def close_run(run_id: str, state: str) -> bool:
     """Close a run in some state, and all below it as killed; what is closed already stays so.
 
     See `close_as_killed`.
@@ -138,11 +140,14 @@ def close_run(run_id: str, state: str) -> None:
     client = MlflowClient()
     try:
         run = client.get_run(run_id)
-    except MlflowException:
-        return
+    except MlflowException as error:
+        if is_tracker_lost(error):
+            raise
+        return False
     _close_below(client, run)
     if run.info.status in OPEN_STATES:
         client.set_terminated(run_id, state)
+    return True
 
 
 def _close_below(client: MlflowClient, run: Run) -> None:

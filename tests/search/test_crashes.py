@@ -180,7 +180,8 @@ def test_a_worker_the_driver_and_a_node_are_killed_one_after_the_other(place, un
     before = known(place)
     sweep = place.sweep()
     run_id = place.wait_for_epochs(sweep, before, 4)
-    trials = [process for process in psutil.process_iter(["cmdline"]) if is_trial(process)]
+    trials = [child for child in psutil.Process().children(recursive=True) if is_trial(child)]
+    assert trials
     trials[0].send_signal(signal.SIGKILL)
     place.wait_for_epochs(sweep, before, 16)
     sweep.kill()
@@ -197,7 +198,7 @@ def test_a_worker_the_driver_and_a_node_are_killed_one_after_the_other(place, un
 
 
 def is_trial(process: psutil.Process) -> bool:
-    return any(word.startswith("ray::ImplicitFunc") for word in process.info["cmdline"] or [])
+    return any(word.startswith("ray::ImplicitFunc") for word in process.cmdline())
 
 
 def test_the_tracking_server_is_away_for_a_minute(place, undisturbed):

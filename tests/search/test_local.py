@@ -71,16 +71,15 @@ def test_every_trial_ends_in_its_own_state(work, capsys):
     assert "trial 2: failed, RuntimeError: CUDA out of memory" in capsys.readouterr().err
 
 
-def test_a_lost_tracking_server_costs_no_trial(work, monkeypatch):
+def test_a_lost_tracking_server_costs_no_trial(work):
     def configuration(task, key, parameters, report):
         try:
             raise requests.exceptions.ConnectionError("connection refused")
         except requests.exceptions.ConnectionError as error:
             raise MlflowException("API request failed") from error
 
-    monkeypatch.setattr(local, "run_configuration", configuration)
     with pytest.raises(MlflowException):
-        local.run_trials(work)
+        local.run_trials(replace(work, run=configuration))
     states = [trial.state.name for trial in work.open().trials]
     assert states == ["FAIL", "WAITING", "WAITING", "WAITING", "WAITING"]
 
