@@ -317,7 +317,7 @@ def measure_asha(options: argparse.Namespace, stores: Stores) -> None:
         best, epochs = min(map(value_of, trials[name])), sum(map(epochs_of, trials[name]))
         finished = sum(trial.state == TrialState.COMPLETE for trial in trials[name])
         show(
-            f"{name}: best {LOSS}",
+            f"{name}: best val/patient/loss",
             f"{best:.4f} of {len(trials[name])} trials ({finished} to the end), {epochs} epochs, "
             f"{seconds[name]:.0f} s",
         )
