@@ -11,7 +11,6 @@ from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS
 from asd_experiments.errors import InputError
 from asd_experiments.tracking.runs import child_run, use_tracking_store
-from asd_experiments.tracking.sweep import log_objective
 from asd_experiments.tracking.trial import default_name, run_trial
 from asd_experiments.training.checkpoints import TrialFolder
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
@@ -109,12 +108,13 @@ def run_configuration(
         )
         try:
             progress = _Reporter(report, config.epochs)
-            metrics, _ = run_trial(config, store, validation, run_id, folder, progress)
+            metrics, _ = run_trial(
+                config, store, validation, run_id, folder, progress, judged_by=task.metrics
+            )
         except BaseException:
             folder.close()
             raise
         values = values_of(metrics, task.metrics)
-        log_objective(run_id, dict(zip(task.metrics, values, strict=True)))
         folder.delete()
     return values
 

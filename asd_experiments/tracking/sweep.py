@@ -63,14 +63,6 @@ def tracking_obstacle(uri: str, sweep_run_id: str) -> str | None:
     return None
 
 
-def log_objective(run_id: str, values: Mapping[str, float]) -> None:
-    """Log what a finished trial is judged by under a name that sorts first.
-
-    MLflow's page that compares runs draws the metrics that come first, and these want to be seen.
-    """
-    log_metrics(run_id, {f"Objective/{name}": value for name, value in values.items()})
-
-
 def trial_runs(sweep_run_id: str) -> dict[str, Run]:
     """Runs of a sweep's trials by the trials' keys."""
     client = MlflowClient()

@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +38,7 @@ from asd_experiments.tracking.trial_record import (
     log_fold,
     log_start,
     model_card,
+    model_figures,
     report_collapse,
     summary,
 )
@@ -136,6 +137,8 @@ def run_trial(
     run_id: str,
     folder: TrialFolder,
     progress: Progress,
+    *,
+    judged_by: Sequence[str] = (),
 ) -> tuple[dict[str, float], str]:
     """Train and evaluate all folds and log everything to a run, as soon as it is there.
 
@@ -146,6 +149,8 @@ def run_trial(
         run_id: Its run, open.
         folder: Where finished folds and the last epoch are kept; it stays as it is on an error.
         progress: Is told of every epoch and fold; what it raises ends the trial.
+        judged_by: Metrics to log first of all, as `Objective/...` too: MLflow's page that compares
+            runs draws the metric that was logged first.
 
     Returns:
         The metrics, and the URI of the logged model.
@@ -168,7 +173,8 @@ def run_trial(
         chosen = choose_thresholds(predictions, classes, positive)
         thresholds = {fold: threshold.value for fold, threshold in chosen.items()}
         metrics = evaluate(predictions, classes, positive, thresholds)
-        log_metrics(run_id, metrics)
+        judged = {f"Objective/{name}": metrics[name] for name in judged_by if name in metrics}
+        log_metrics(run_id, {**judged, **metrics, **model_figures(config, len(classes))})
         MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, summary(metrics))
         log_evaluation(run_id, predictions, classes, positive, thresholds)
         card = model_card(config, store, validation, thresholds)

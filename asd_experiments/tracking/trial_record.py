@@ -59,14 +59,13 @@ def log_start(
         for name in ("mean", "std")
     }
     log_parameters(run_id, {**resolved, **facts, **scale, **weights})
-    log_metrics(run_id, _model_figures(config, len(validation.classes)))
     client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
     client.log_dict(run_id, {**store_origin(store), "failures": store.failures}, "store.json")
     log_table(run_id, validation.manifest, "folds.csv")
     client.log_inputs(run_id, [dataset_input(store, "training")])
 
 
-def _model_figures(config: TrialConfig, num_classes: int) -> dict[str, float]:
+def model_figures(config: TrialConfig, num_classes: int) -> dict[str, float]:
     """Parameters of both streams and the fusion, and what one clip costs them."""
     with torch.device("meta"):
         model = build_two_stream(**config.network, num_classes=num_classes)

@@ -123,9 +123,10 @@ def test_a_failed_trial_fails_the_command_and_nothing_else(here, small_store):
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_stopped_goes_on(here, small_store):
+@pytest.mark.parametrize("engine", ["optuna", "ray"])
+def test_a_sweep_that_is_stopped_goes_on(here, small_store, engine):
     MlflowClient().search_experiments()  # makes the database before two processes want to
-    command = [sys.executable, "-m", "asd_experiments", "sweep", "--engine", "optuna"]
+    command = [sys.executable, "-m", "asd_experiments", "sweep", "--engine", engine]
     arguments = ["--space", "space.yaml", "--store", str(small_store.url)]
     process = subprocess.Popen([*command, *arguments], start_new_session=True)
     wait_for(lambda: any("train/clip/loss" in run.data.metrics for run in runs("fold")), process)
@@ -135,7 +136,7 @@ def test_a_sweep_that_is_stopped_goes_on(here, small_store):
     assert stopped.info.status == "KILLED"
     assert {run.info.status for run in [*runs("trial"), *runs("fold")]} == {"KILLED"}
     run_id = stopped.info.run_id
-    assert sweep(SweepConfig(resume=run_id, engine="optuna")) == run_id
+    assert sweep(SweepConfig(resume=run_id, engine=engine)) == run_id
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
     assert len(runs("trial")) == 3 and len(runs("sweep")) == 1
     assert_told_truly(run_id)
