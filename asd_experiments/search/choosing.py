@@ -1,27 +1,82 @@
 """How configurations are drawn and stopped early: a search space's words as Optuna's objects."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
+from typing import Any
 
+import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from asd_experiments.search.settings import Pruner, Sampler
+from asd_experiments.search.study import key_of
 
 
-def sampler_of(settings: Sampler, *, worker: int = 0) -> BaseSampler:
-    """Build a sampler; every worker draws from a stream of its own.
+def sampler_of(settings: Sampler) -> BaseSampler:
+    """Build a sampler that draws every trial from a stream of its own.
 
-    A grid's configurations wait complete in the study, so nothing is left to be drawn for it.
-
-    Args:
-        settings: Which one, and its seed.
-        worker: Number of the process that draws.
+    What a trial draws depends on its key, not on the process that draws, nor on what that drew
+    before: a sweep that goes on after a crash draws what it would have drawn. A grid's
+    configurations wait complete in the study, so nothing is left to be drawn for it.
     """
-    seed = settings.seed + 1_000_003 * worker
+    return _OneStreamPerTrial(settings)
+
+
+class _OneStreamPerTrial(BaseSampler):
+    """Optuna's sampler, made anew with a seed of its own for every trial."""
+
+    def __init__(self, settings: Sampler) -> None:
+        self._settings = settings
+        self._key: str | None = None
+        self._sampler: BaseSampler
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._of(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._of(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._of(trial).before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self._of(trial).after_trial(study, trial, state, values)
+
+    def _of(self, trial: FrozenTrial) -> BaseSampler:
+        if (key := key_of(trial)) != self._key:
+            self._key = key
+            seeds = np.random.SeedSequence([self._settings.seed, int(key)])
+            self._sampler = _optuna_sampler(self._settings, int(seeds.generate_state(1)[0]))
+        return self._sampler
+
+
+def _optuna_sampler(settings: Sampler, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         match settings.name:
@@ -30,7 +85,7 @@ def sampler_of(settings: Sampler, *, worker: int = 0) -> BaseSampler:
                 return optuna.samplers.TPESampler(
                     seed=seed, multivariate=True, group=True, constant_liar=True
                 )
-            case "qmc":
+            case "qmc":  # all trials take their points from one sequence, in the study's order
                 return optuna.samplers.QMCSampler(seed=settings.seed, scramble=True)
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(seed=seed)

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from threading import Thread
@@ -56,17 +55,17 @@ class Work:
         """Whether the time is up."""
         return self.deadline is not None and time.time() > self.deadline
 
-    def open(self, worker: int = 0) -> Study:
-        """The study, ready for suggestions to one of the processes that work on it."""
+    def open(self) -> Study:
+        """The study, ready to draw configurations and to stop trials."""
         return studies.open_study(
             self.storage,
             self.study,
-            sampler=sampler_of(self.space.sampler, worker=worker),
+            sampler=sampler_of(self.space.sampler),
             pruner=pruner_of(self.pruning),
         )
 
 
-def run_here(work: Work, *, workers: int, first_worker: int = 0) -> None:
+def run_here(work: Work, *, workers: int) -> None:
     """Run trials in as many processes until none waits or runs any more.
 
     A process that dies costs nothing but time: another takes its place, and its trial goes on.
@@ -74,17 +73,14 @@ def run_here(work: Work, *, workers: int, first_worker: int = 0) -> None:
     Args:
         work: What is to be done.
         workers: Processes.
-        first_worker: Number of the first; each draws configurations from a stream of its own.
 
     Raises:
         InputError: If processes die again and again.
     """
     context = multiprocessing.get_context("spawn")
 
-    numbers = count(first_worker)
-
     def start() -> SpawnProcess:
-        process = context.Process(target=run_trials, args=(work, next(numbers)))
+        process = context.Process(target=run_trials, args=(work,))
         process.start()
         return process
 
@@ -109,12 +105,12 @@ def run_here(work: Work, *, workers: int, first_worker: int = 0) -> None:
             process.join()
 
 
-def run_trials(work: Work, worker: int = 0) -> None:
+def run_trials(work: Work) -> None:
     """Take one waiting trial after the other until none waits or runs any more."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with stop_signals_raise():
         Thread(target=_stop_with_parent, daemon=True).start()
-        study = work.open(worker)
+        study = work.open()
         while work.space.is_endless or not studies.is_done(study):
             if work.is_over:
                 return

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -141,9 +140,8 @@ def _go_on(config: SweepConfig, run_id: str) -> tuple[str, int]:
             "--address`, and a sweep that was begun with engine=optuna is joined with it"
         )
     print(f"Another process leads the sweep {run_id}: this one joins it.")
-    first = int.from_bytes(os.urandom(3))
     with _locked(begun.folder / _HELP, shared=True, wait=True):
-        run_here(_work(config, begun, space), workers=config.workers or 1, first_worker=first)
+        run_here(_work(config, begun, space), workers=config.workers or 1)
     return run_id, 0
 
 

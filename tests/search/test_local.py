@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import optuna
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
@@ -146,15 +147,21 @@ def test_the_first_check_comes_after_the_first_fold_unless_it_is_said(settings, 
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "grid", "qmc", "nsga2", "gp"])
-def test_workers_draw_from_streams_of_their_own(name):
-    import optuna
-
+def test_a_trial_draws_the_same_whichever_process_draws_it(name):
+    """So a sweep that goes on after a crash draws what it would have drawn."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = {name: optuna.distributions.FloatDistribution(0, 1) for name in ("x", "y")}
 
-    def first(worker):
-        study = optuna.create_study(sampler=sampler_of(Sampler(name), worker=worker))
-        return study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).params["x"]
+    def drawn(*, processes):
+        study = optuna.create_study(sampler=sampler_of(Sampler(name)))
+        params = []
+        for number in range(4):
+            if processes == "one each":
+                study.sampler = sampler_of(Sampler(name))
+            trial = study.ask(space)
+            study.tell(trial, float(number))
+            params.append((trial.params["x"], trial.params["y"]))
+        return params
 
-    assert first(0) == first(0)
-    if name != "qmc":  # whose points all workers take from one sequence
-        assert first(0) != first(1)
+    assert drawn(processes="one") == drawn(processes="one each")
+    assert len(set(drawn(processes="one"))) == 4
