@@ -214,7 +214,7 @@ def begun(text: str, place: Path, tracking: str, storage: str, store: str) -> It
     use_tracking_store(tracking)
     with command_run(None, space.name) as run_id:
         log_sweep_start(run_id, {}, file, ClipStore(store))
-        study = studies.open_study(storage, run_id, directions=["minimize"])
+        study = studies.make_study(storage, run_id, {"loss": "minimize"})
         studies.enqueue(study, [{}] * (space.num_trials or 0))
         task = Task(
             sweep_run_id=run_id,
@@ -263,7 +263,7 @@ def measure_queue(options: argparse.Namespace, stores: Stores) -> None:
 def work_in_threads(work: Work, number: int, ready: Barrier) -> None:
     """Take one trial after the other in every thread, until none waits."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = work.open(number)
+    study = work.open()
     use_tracking_store(work.task.tracking_uri)
     MlflowClient().get_run(work.task.sweep_run_id)  # connects
 
