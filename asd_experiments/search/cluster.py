@@ -67,7 +67,8 @@ def run_on_ray(
     study = work.open()
     with connected(address):
         resources = _resources(cpus, gpus, memory_bytes)
-        _check_nodes(work)
+        if address is not None:  # this machine has just done what nodes are asked for
+            _check_nodes(work)
         with _Session(study, work, resources.get("gpu", 0.0)) as session:
             _sessions[work.study] = session
             _tune(work, resources, most_at_a_time)
