@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from asd_experiments import config
 from asd_experiments.config import choices_of, info_of
-from asd_experiments.errors import InputError, did_you_mean, rule_of
+from asd_experiments.errors import InputError, all_problems, did_you_mean, rule_of
 
 # Set before PyTorch is imported: threads that wait by spinning slow each other down many times
 # over as soon as two processes share the cores.
@@ -75,9 +75,7 @@ def check(settings: type, given: dict[str, str], unknown: list[str]) -> Any:
     except ValidationError as error:
         problems += [_problem(settings, e["loc"], e["msg"], given) for e in error.errors()]
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        lines = [f"{count} with the parameters:", *(f"  {problem}" for problem in problems)]
-        raise SystemExit("\n".join(lines))
+        raise SystemExit(all_problems("with the parameters", problems))
     return result
 
 

@@ -1,7 +1,7 @@
 """Errors that a user can mend, and what they say of a word that is none of the choices."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class InputError(ValueError):
@@ -9,6 +9,17 @@ class InputError(ValueError):
 
     The command line shows it without a traceback.
     """
+
+
+def all_problems(where: str, problems: Collection[str]) -> str:
+    """Count problems and list them, a line each.
+
+    Args:
+        where: What is wrong, such as `with the parameters`.
+        problems: At least one.
+    """
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return "\n  ".join([f"{count} {where}:", *problems])
 
 
 def unknown_choice(kind: str, word: str, choices: Iterable[str]) -> str:

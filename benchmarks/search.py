@@ -242,8 +242,8 @@ def measure_queue(options: argparse.Namespace, stores: Stores) -> None:
             context = multiprocessing.get_context("spawn")
             ready = context.Barrier(options.processes + 1)
             processes = [
-                context.Process(target=work_in_threads, args=(work, number, ready))
-                for number in range(options.processes)
+                context.Process(target=work_in_threads, args=(work, ready))
+                for _ in range(options.processes)
             ]
             for process in processes:
                 process.start()
@@ -260,7 +260,7 @@ def measure_queue(options: argparse.Namespace, stores: Stores) -> None:
             check_queue(work, options.trials)
 
 
-def work_in_threads(work: Work, number: int, ready: Barrier) -> None:
+def work_in_threads(work: Work, ready: Barrier) -> None:
     """Take one trial after the other in every thread, until none waits."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = work.open()

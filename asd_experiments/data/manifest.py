@@ -10,7 +10,7 @@ import pandas as pd
 
 from asd_experiments.config import ValidateConfig
 from asd_experiments.data.video_file import file_sha256, header_refusal, open_video, video_stream
-from asd_experiments.errors import InputError
+from asd_experiments.errors import InputError, all_problems
 
 REQUIRED_COLUMNS = ("video", "patient_id", "label")
 READER_ANSWERS = ("yes", "no", "undecided")
@@ -36,8 +36,7 @@ class LabelsError(InputError):
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        super().__init__("\n".join([f"{count} in the labels:", *(f"  {p}" for p in problems)]))
+        super().__init__(all_problems("in the labels", problems))
 
 
 def validate(config: ValidateConfig) -> None:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from asd_experiments.errors import InputError, did_you_mean, rule_of
+from asd_experiments.errors import InputError, all_problems, did_you_mean, rule_of
 
 EXAMPLE = '{"address": "http://HOST:8265"}'
 RUN_VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
@@ -111,8 +111,7 @@ def read_cluster_file(given: Mapping[str, Any]) -> ClusterFile:
     except ValidationError as error:
         problems += [_problem(e["loc"], e["msg"], known) for e in error.errors()]
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise InputError("\n  ".join([f"{count} with --backend-config:", *problems]))
+        raise InputError(all_problems("with --backend-config", problems))
     return cluster
 
 

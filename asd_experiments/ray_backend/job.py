@@ -17,7 +17,7 @@ from ray.util.state import list_nodes
 
 from asd_experiments.errors import InputError, did_you_mean
 from asd_experiments.interruption import Interrupted, raise_if_stopped, stop_signals_raise
-from asd_experiments.tracking.runs import close_run
+from asd_experiments.tracking.runs import ERROR, GOES_ON_WITH, close_run
 
 STATES = {
     JobStatus.PENDING: "SCHEDULED",
@@ -242,9 +242,9 @@ class RayJobRun(SubmittedRun):
         if status == JobStatus.FAILED and message:
             message = message.split(", last available logs")[0].strip()  # they are printed already
             _say(message)
-            if "asd.error" not in tags:
-                client.set_tag(self.run_id, "asd.error", _first_and_last(message))
-        for run_id in (self.run_id, tags.get("asd.goes_on_with")):
+            if ERROR not in tags:
+                client.set_tag(self.run_id, ERROR, _first_and_last(message))
+        for run_id in (self.run_id, tags.get(GOES_ON_WITH)):
             if run_id:
                 close_run(run_id, STATES[status])
 

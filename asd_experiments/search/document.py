@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from asd_experiments.errors import InputError, did_you_mean
+from asd_experiments.errors import InputError, all_problems, did_you_mean
 
 _NULLS = ("", "~", "null", "Null", "NULL")
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
@@ -111,9 +111,8 @@ class Problems:
         """
         if not self._found:
             return
-        count = f"{len(self)} problem{'s' if len(self) > 1 else ''}"
-        lines = [f"  {self.file}:{line}: {message}" for line, message in sorted(self._found)]
-        raise InputError("\n".join([f"{count} with the search space:", *lines]))
+        lines = [f"{self.file}:{line}: {message}" for line, message in sorted(self._found)]
+        raise InputError(all_problems("with the search space", lines))
 
 
 def read_document(content: bytes, problems: Problems) -> Table:

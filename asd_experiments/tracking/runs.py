@@ -25,6 +25,12 @@ EXPERIMENT = "asd_experiments"
 
 MAX_PARAM_LENGTH = 6000
 
+ERROR = "asd.error"
+"""Tag of a run that failed: what went wrong."""
+
+GOES_ON_WITH = "asd.goes_on_with"
+"""Tag of a run that was made to resume another: that run."""
+
 OPEN_STATES = ("RUNNING", "SCHEDULED")
 """States of runs that have not ended."""
 
@@ -64,7 +70,7 @@ def command_run(
         if again:
             run = mlflow.start_run(again)
             if opened:
-                client.set_tag(opened, "asd.goes_on_with", again)
+                client.set_tag(opened, GOES_ON_WITH, again)
         else:
             run = mlflow.start_run(
                 experiment_id=_experiment_id(), run_name=None if opened else name or default_name
@@ -152,14 +158,19 @@ def close_run(run_id: str, state: str) -> bool:
 
 def _close_below(client: MlflowClient, run: Run) -> None:
     """Close the children first: a run that is closed has no open ones."""
-    rule = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.info.run_id}'"
+    for child in runs_below(run):
+        _close_below(client, child)
+        if child.info.status in OPEN_STATES:
+            client.set_terminated(child.info.run_id, "KILLED")
+
+
+def runs_below(parent: Run) -> Iterator[Run]:
+    """All children of a run, however many."""
+    rule = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'"
     token = None
     while True:
-        page = client.search_runs([run.info.experiment_id], rule, page_token=token)
-        for child in page:
-            _close_below(client, child)
-            if child.info.status in OPEN_STATES:
-                client.set_terminated(child.info.run_id, "KILLED")
+        page = MlflowClient().search_runs([parent.info.experiment_id], rule, page_token=token)
+        yield from page
         if not (token := page.token):
             return
 
@@ -284,7 +295,7 @@ def _keep_traceback(
     if discreet:
         lines = [*traceback.format_tb(error.__traceback__), type(error).__name__]
     told = type(error).__name__ if discreet else told_in_a_line(error)
-    client.set_tag(run_id, "asd.error", told)
+    client.set_tag(run_id, ERROR, told)
     client.log_text(run_id, "".join(lines), "traceback.txt")
 
 

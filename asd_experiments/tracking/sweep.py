@@ -11,12 +11,12 @@ import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from asd_experiments.data.store import ClipStore
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
-from asd_experiments.tracking.runs import close_as_killed, log_metrics, log_parameters
+from asd_experiments.tracking.runs import close_as_killed, log_metrics, log_parameters, runs_below
 from asd_experiments.tracking.trial import MODEL
 
 REGISTERED_MODEL = "asd-two-stream"
@@ -47,9 +47,8 @@ def tracking_obstacle(uri: str, sweep_run_id: str) -> str | None:
         uri: Where the sweep is tracked.
         sweep_run_id: Its run.
     """
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = (
-        "1"  # a server that is not there is told at once
-    )
+    # A server that is not there is told at once, in the process that only looks for obstacles.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
     try:
         artifacts = {item.path for item in MlflowClient(uri).list_artifacts(sweep_run_id)}
     except (MlflowException, OSError) as error:
@@ -65,17 +64,9 @@ def tracking_obstacle(uri: str, sweep_run_id: str) -> str | None:
 
 def trial_runs(sweep_run_id: str) -> dict[str, Run]:
     """Runs of a sweep's trials by the trials' keys."""
-    client = MlflowClient()
-    experiment = client.get_run(sweep_run_id).info.experiment_id
-    rule = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{sweep_run_id}' and tags.`asd.level` = 'trial'"
-    runs: dict[str, Run] = {}
-    token = None
-    while True:
-        page = client.search_runs([experiment], rule, page_token=token)
-        runs |= {run.data.tags["asd.trial"]: run for run in page}
-        token = page.token
-        if not token:
-            return runs
+    sweep = MlflowClient().get_run(sweep_run_id)
+    trials = (run for run in runs_below(sweep) if run.data.tags.get("asd.level") == "trial")
+    return {run.data.tags["asd.trial"]: run for run in trials}
 
 
 def settle(sweep_run_id: str, states: Mapping[str, str]) -> None:

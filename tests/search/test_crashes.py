@@ -23,22 +23,14 @@ from ray.cluster_utils import Cluster
 
 from asd_experiments.data.store import ClipStore
 from asd_experiments.search.study import open_study
+from tests.search.files import TRAINED
 from tests.search.services import MlflowServer, postgres
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 HEALTH = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
-SPACE = """
-objective: {metric: val/patient/loss, direction: minimize}
-sampler: {name: random, seed: 1}
-budget: {trials: 4}
-fixed:
-  {backbone: c3d_gap, size: 32, width: 0.125, clip_length: 8, folds: 2, inner_folds: 2, epochs: 8}
-parameters:
-  fusion: [late_average, feature_concat]
-  learning_rate: {low: 1e-3, high: 1e-2, log: true}
-"""
+SPACE = TRAINED.format(trials=4, epochs=8)
 TIMED = "seconds"  # the one metric that differs from run to run
 
 
