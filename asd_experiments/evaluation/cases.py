@@ -1,0 +1,94 @@
+"""What is judged: cases of one unit, with all that turns their probabilities into decisions."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from asd_experiments.evaluation.predictions import (
+    Split,
+    Unit,
+    class_probabilities,
+    positive_index,
+    select_units,
+    true_classes,
+)
+from asd_experiments.evaluation.threshold import choose_thresholds, decide
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Units of one split, each to be judged by the threshold of its own fold."""
+
+    rows: pd.DataFrame
+    """One row per unit, from `select_units`."""
+
+    classes: list[str]
+    """All classes in their fixed order."""
+
+    positive_class: str
+    """Which of two classes counts as positive; not used for three or more."""
+
+    thresholds: Mapping[int, float]
+    """Threshold of every fold; not used for three or more classes."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def positive(self) -> int | None:
+        """Index of the positive class; None for three or more classes, which have none."""
+        return positive_index(self.classes, self.positive_class)
+
+    @cached_property
+    def truth(self) -> Int[np.ndarray, " unit"]:
+        """True class of every unit, as an index into `classes`."""
+        return true_classes(self.rows, self.classes)
+
+    @cached_property
+    def probabilities(self) -> Float[np.ndarray, "unit num_classes"]:
+        """Fused probability of every class."""
+        return class_probabilities(self.rows, self.classes)
+
+    @cached_property
+    def decisions(self) -> Int[np.ndarray, " unit"]:
+        """Class decided for every unit, as an index into `classes`."""
+        return decide(self.rows, self.classes, self.positive_class, self.thresholds)
+
+    def where(self, chosen: Bool[np.ndarray, " unit"]) -> "Cases":
+        """Some of the cases."""
+        return replace(self, rows=self.rows[chosen])
+
+    def by_fold(self) -> Iterator[tuple[int, "Cases"]]:
+        """The cases of every fold, in the order of the folds."""
+        folds = self.rows["fold"].to_numpy()
+        for fold in np.unique(folds):
+            yield int(fold), self.where(folds == fold)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The prediction table of a trial, with all that it takes to judge it."""
+
+    table: pd.DataFrame
+    """Prediction table, one row per clip: see `predictions`."""
+
+    classes: list[str]
+    """All classes in their fixed order."""
+
+    positive_class: str
+    """Which of two classes counts as positive; not used for three or more."""
+
+    @cached_property
+    def thresholds(self) -> dict[int, float]:
+        """Threshold of every fold, from its inner validation patients."""
+        chosen = choose_thresholds(self.table, self.classes, self.positive_class)
+        return {fold: threshold.value for fold, threshold in chosen.items()}
+
+    def cases(self, split: Split, unit: Unit) -> Cases:
+        """The units of one split, over all folds."""
+        rows = select_units(self.table, split, unit)
+        return Cases(rows, self.classes, self.positive_class, self.thresholds)
