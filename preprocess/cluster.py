@@ -1,6 +1,5 @@
 """The videos of a cohort spread over a Ray cluster; imported only when a cluster is asked for."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,7 +20,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from asd_experiments.data.storage import StoreError, open_storage
+from asd_experiments.data.storage import StoreError, absolute_url, open_storage
 from asd_experiments.errors import InputError
 from asd_experiments.ray_cluster import ClusterError, ask_nodes, connected, other_library
 from preprocess.dispatch import dispatch
@@ -69,7 +68,7 @@ def on_cluster(
     Raises:
         ClusterError: If the cluster cannot be reached, or a node cannot do the work.
     """
-    shared = replace(plan, videos=plan.videos.resolve(), store=_absolute(plan.store))
+    shared = replace(plan, videos=plan.videos.resolve(), store=absolute_url(plan.store))
     with connected(address), marked(shared.store) as mark:
         libraries = {**plan.libraries, "numpy": version("numpy"), "zarr": version("zarr")}
         errand = ray.put(Errand(shared, videos, mark, libraries))
@@ -181,7 +180,3 @@ def _work(errand: "list[ray.ObjectRef[Errand]]", video: str) -> Result:
     except InputError as error:
         node = ray.get_runtime_context().get_node_id()
         raise ClusterError(f"node {node}: {error}") from error
-
-
-def _absolute(store: str) -> str:
-    return store if "://" in store else os.path.abspath(store)  # noqa: PTH100

@@ -166,6 +166,11 @@ def open_storage(url: str | Store, *, read_only: bool = False) -> Storage:
     return Storage(FsspecStore.from_url(url, storage_options=options, read_only=read_only), url)
 
 
+def absolute_url(url: str) -> str:
+    """The same place for processes that work in another folder."""
+    return url if "://" in url else os.path.abspath(url)  # noqa: PTH100
+
+
 def refuse_other_folder(storage: Storage, url: str) -> None:
     """A folder that holds other things would be hard to tell from the store afterwards.
 

@@ -76,6 +76,7 @@ def run_on_ray(
 
 def _tune(work: Work, resources: dict[str, float], most_at_a_time: int | None) -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables that nobody wants
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # a space may name files of weights
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it ends as if all were done
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # files beside MLflow's
     tuner = tune.Tuner(

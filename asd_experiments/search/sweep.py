@@ -15,6 +15,7 @@ import optuna
 from optuna.study import Study
 
 from asd_experiments.config import SweepConfig, TrainConfig, as_text, close_defaults
+from asd_experiments.data.storage import absolute_url
 from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS, demo_store
 from asd_experiments.errors import InputError
@@ -118,7 +119,7 @@ def _start(config: SweepConfig) -> tuple[str, int]:
     """Begin a sweep and lead it to its end."""
     defaults = {} if config.store else DEMO_DEFAULTS
     space = _with_budget(load_space(config.space, defaults=defaults), config.trials)
-    store = ClipStore(config.store or demo_store(config.seed))
+    store = ClipStore(absolute_url(config.store or demo_store(config.seed)))
     with _told_how_to_resume(), command_run(config.run_name, f"sweep {space.name}") as run_id:
         begun = _begin(config, space, store, run_id)
         with _locked(begun.folder / _LEADS, wait=True):

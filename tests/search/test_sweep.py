@@ -76,11 +76,15 @@ def assert_told_truly(run_id: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["optuna", "ray"])
 def test_a_sweep_tells_the_truth_of_every_trial(here, small_store, engine, monkeypatch):
-    """Under `mlflow run`, whose run every process inherits, and on a database that nobody made."""
+    """Under `mlflow run`, whose run every process inherits, and on a database that nobody made.
+
+    Paths are relative, as users write them, and mean the same in every process.
+    """
     opened = MlflowClient().create_run("0").info.run_id if engine == "ray" else None
     if opened:
         monkeypatch.setenv("MLFLOW_RUN_ID", opened)
-    config = SweepConfig(space="space.yaml", store=str(small_store.url), engine=engine, workers=2)
+    store = os.path.relpath(str(small_store.url))
+    config = SweepConfig(space="space.yaml", store=store, engine=engine, workers=2)
     run_id = sweep(config)
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
     assert run_id == (opened or run_id)
