@@ -16,8 +16,8 @@ import pandas as pd
 from asd_experiments.config import TrainConfig, close_defaults
 from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS, demo_store
+from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.metrics import evaluate
-from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.training.cross_validation import CrossValidation
 
 
@@ -47,9 +47,7 @@ def train_demo(seed: int) -> dict[str, float]:
     validation = CrossValidation(config, ClipStore(str(config.store)))
     results = [validation.fit(fold, lambda *_: None) for fold in range(validation.num_folds)]
     table = pd.concat([result.predictions for result in results], ignore_index=True)
-    chosen = choose_thresholds(table, validation.classes, config.positive_class)
-    thresholds = {fold: threshold.value for fold, threshold in chosen.items()}
-    return evaluate(table, validation.classes, config.positive_class, thresholds)
+    return evaluate(Predictions(table, validation.classes, config.positive_class))
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ import pandas as pd
 
 from asd_experiments.config import PreprocessConfig, TrialConfig
 from asd_experiments.data.store import ClipStore
+from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.metrics import evaluate
-from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.training.cross_validation import CrossValidation
 from preprocess.cohort import preprocess
 
@@ -172,9 +172,7 @@ def cross_validate(folder: Path) -> dict[str, float]:
     validation = CrossValidation(config, ClipStore(store))
     results = [validation.fit(fold, lambda *_: None) for fold in range(validation.num_folds)]
     table = pd.concat([result.predictions for result in results], ignore_index=True)
-    chosen = choose_thresholds(table, validation.classes, POSITIVE)
-    thresholds = {fold: threshold.value for fold, threshold in chosen.items()}
-    return evaluate(table, validation.classes, POSITIVE, thresholds)
+    return evaluate(Predictions(table, validation.classes, POSITIVE))
 
 
 def show_head() -> None:

@@ -5,34 +5,30 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.stats import binomtest
 
+from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.curves import curve_classes
-from asd_experiments.evaluation.predictions import class_probabilities, true_classes
 
 NUM_BINS = 5
 """Bins of a reliability curve: with 81 patients each then holds about 16."""
 
 
-def calibration_points(rows: pd.DataFrame, classes: list[str], positive_class: str) -> pd.DataFrame:
+def calibration_points(cases: Cases) -> pd.DataFrame:
     """Points of the reliability curve, over all folds together.
 
     Cases are sorted by their probability and cut into bins of equal size; cases with the same
     probability stay together.
 
     Args:
-        rows: Units of one split, from `select_units`.
-        classes: All classes in their fixed order.
-        positive_class: Which of two classes counts as positive. Three or more classes: one curve
-            per class, against the rest.
+        cases: Units of one split. Three or more classes: one curve per class, against the rest.
 
     Returns:
         Columns class, mean_probability, observed_share, ci_low, ci_high (95 %, Wilson; it takes
         cases for independent, so for clips and videos it is too narrow) and count.
     """
-    truth, probabilities = true_classes(rows, classes), class_probabilities(rows, classes)
     points = []
-    for name in curve_classes(classes, positive_class):
-        scores = probabilities[:, classes.index(name)]
-        hits = truth == classes.index(name)
+    for name in curve_classes(cases):
+        index = cases.classes.index(name)
+        scores, hits = cases.probabilities[:, index], cases.truth == index
         inner_edges = np.quantile(scores, np.arange(1, NUM_BINS) / NUM_BINS)
         bins = np.searchsorted(inner_edges, scores)
         for number in np.unique(bins):

@@ -4,7 +4,6 @@ Figures are built without pyplot (no global state, no window) and drawn to be re
 """
 
 import textwrap
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from asd_experiments.evaluation.calibration import brier_score, calibration_points
+from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.confusion import confusion_counts
 from asd_experiments.evaluation.curves import (
     POOLED,
@@ -24,7 +24,6 @@ from asd_experiments.evaluation.curves import (
     roc_points,
 )
 from asd_experiments.evaluation.metrics import metric_values
-from asd_experiments.evaluation.predictions import class_probabilities, true_classes
 from asd_experiments.evaluation.statistics import auroc_interval
 
 # Okabe and Ito 2008, https://jfly.uni-koeln.de/color/: told apart by colour-blind readers.
@@ -98,37 +97,28 @@ def confusion_figure(
     return figure
 
 
-def roc_figure(
-    rows: pd.DataFrame,
-    classes: list[str],
-    positive_class: str,
-    thresholds: Mapping[int, float],
-    title: str,
-) -> Figure:
+def roc_figure(cases: Cases, title: str) -> Figure:
     """Draw the ROC curve: folds thin, pooled bold, with the AUROC, its interval and the decision.
 
     With three or more classes there is one pooled curve per class, against the rest.
 
     Args:
-        rows: Units of one split, from `select_units`.
-        classes: All classes in their fixed order.
-        positive_class: Which of two classes counts as positive.
-        thresholds: Threshold of every fold, for the operating points; the pooled one need not lie
-            on the pooled curve, as every fold decides by its own threshold.
+        cases: Units of one split. The pooled operating point need not lie on the pooled curve, as
+            every fold decides by its own threshold.
         title: Heading, e.g. `Test, 81 patients`.
     """
-    points = roc_points(rows, classes, positive_class).rename(
+    points = roc_points(cases).rename(
         columns={"false_positive_rate": "x", "true_positive_rate": "y"}
     )
-    decided = _operating_points(rows, classes, positive_class, thresholds)
-    overall = _auroc_text(rows, classes, positive_class, thresholds)
-    names = curve_classes(classes, positive_class)
+    decided = _operating_points(cases)
+    overall = _auroc_text(cases)
+    names = curve_classes(cases)
     figure, axes = _new_figure(title)
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="chance")
     if len(names) == 1:
         _draw_folds(axes, points, "default")
-        for _, fold in rows.groupby("fold"):
-            own = _operating_points(fold, classes, positive_class, thresholds)[positive_class]
+        for _, fold in cases.by_fold():
+            own = _operating_points(fold)[names[0]]
             _mark(axes, 1 - own.specificity, own.sensitivity, _FOLD_COLOUR, size=5.0)
     for index, name in enumerate(names):
         curve = _pooled(points, name)
@@ -142,35 +132,24 @@ def roc_figure(
     return figure
 
 
-def precision_recall_figure(
-    rows: pd.DataFrame,
-    classes: list[str],
-    positive_class: str,
-    thresholds: Mapping[int, float],
-    title: str,
-) -> Figure:
+def precision_recall_figure(cases: Cases, title: str) -> Figure:
     """Draw the precision-recall curve: folds thin, pooled bold, prevalence as a dashed line.
 
     With three or more classes there is one pooled curve per class, against the rest.
 
     Args:
-        rows: Units of one split, from `select_units`.
-        classes: All classes in their fixed order.
-        positive_class: Which of two classes counts as positive.
-        thresholds: Threshold of every fold, for the operating point.
+        cases: Units of one split.
         title: Heading, e.g. `Test, 81 patients`.
     """
-    points = precision_recall_points(rows, classes, positive_class).rename(
-        columns={"recall": "x", "precision": "y"}
-    )
+    points = precision_recall_points(cases).rename(columns={"recall": "x", "precision": "y"})
     stairs = _stairs(points)
-    decided = _operating_points(rows, classes, positive_class, thresholds)
-    names = curve_classes(classes, positive_class)
+    decided = _operating_points(cases)
+    names = curve_classes(cases)
     figure, axes = _new_figure(title)
     if len(names) == 1:
         _draw_folds(axes, stairs, "steps-pre")
     for index, name in enumerate(names):
-        prevalence = float((rows["label"] == name).mean())
+        prevalence = float((cases.rows["label"] == name).mean())
         curve = _pooled(stairs, name)
         average = _average_precision_text(curve)
         if len(names) == 1:
@@ -187,18 +166,14 @@ def precision_recall_figure(
     return figure
 
 
-def calibration_figure(
-    rows: pd.DataFrame, classes: list[str], positive_class: str, title: str
-) -> Figure:
+def calibration_figure(cases: Cases, title: str) -> Figure:
     """Draw the reliability curve: observed share against predicted probability.
 
     Args:
-        rows: Units of one split, from `select_units`.
-        classes: All classes in their fixed order.
-        positive_class: Which of two classes counts as positive.
+        cases: Units of one split.
         title: Heading, e.g. `Test, 81 patients`.
     """
-    points = calibration_points(rows, classes, positive_class)
+    points = calibration_points(cases)
     figure, axes = _new_figure(title)
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="perfect")
     for index, (name, curve) in enumerate(points.groupby("class", sort=False)):
@@ -215,7 +190,7 @@ def calibration_figure(
             clip_on=False,
             label=f"{name}: {num_cases.min()} to {num_cases.max()} cases each, 95 % CI",
         )
-    brier = brier_score(true_classes(rows, classes), class_probabilities(rows, classes))
+    brier = brier_score(cases.truth, cases.probabilities)
     _name_axes(axes, "predicted probability", "observed share")
     _finish(figure, axes, f"Brier score {brier:.3f}")
     return figure
@@ -301,10 +276,8 @@ def _explain_marks(axes: Axes, num_curves: int) -> None:
     axes.plot([], [], color=colour, markersize=9, label=text, **_ROUND)
 
 
-def _operating_points(
-    rows: pd.DataFrame, classes: list[str], positive_class: str, thresholds: Mapping[int, float]
-) -> dict[str, _OperatingPoint]:
-    counts = confusion_counts(rows, classes, positive_class, thresholds)
+def _operating_points(cases: Cases) -> dict[str, _OperatingPoint]:
+    counts = confusion_counts(cases)
     hits, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     others = counts.sum() - true
     return {
@@ -313,7 +286,7 @@ def _operating_points(
             specificity=_ratio(others[index] - predicted[index] + hits[index], others[index]),
             precision=_ratio(hits[index], predicted[index]),
         )
-        for index, name in enumerate(classes)
+        for index, name in enumerate(cases.classes)
     }
 
 
@@ -321,13 +294,11 @@ def _ratio(part: np.int64, whole: np.int64) -> float:
     return float(part / whole) if whole > 0 else float("nan")
 
 
-def _auroc_text(
-    rows: pd.DataFrame, classes: list[str], positive_class: str, thresholds: Mapping[int, float]
-) -> str:
-    auroc = metric_values(rows, classes, positive_class, thresholds).get("auroc")
+def _auroc_text(cases: Cases) -> str:
+    auroc = metric_values(cases).get("auroc")
     if auroc is None:
         return f"AUROC {_UNDEFINED}"
-    interval = auroc_interval(rows, classes, positive_class)
+    interval = auroc_interval(cases)
     if interval is None:
         return f"AUROC {auroc:.2f} (too few groups for an interval)"
     return f"AUROC {auroc:.2f} (95 % CI {interval.low:.2f} to {interval.high:.2f})"

@@ -1,25 +1,19 @@
 """Metrics from stored predictions, computed over all cases at once and never over batches."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 import torch
 from torchmetrics.functional import classification
 
 from asd_experiments.evaluation.calibration import brier_score
+from asd_experiments.evaluation.cases import Cases, Predictions
 from asd_experiments.evaluation.predictions import (
     SPLITS,
     UNITS,
     check_predictions,
-    class_probabilities,
-    positive_index,
     probability_columns,
-    select_units,
-    true_classes,
 )
 from asd_experiments.evaluation.statistics import auroc_interval
-from asd_experiments.evaluation.threshold import decide
 
 METRICS = (
     "auroc",
@@ -35,75 +29,57 @@ METRICS = (
 _DIGITS = 6  # torchmetrics counts in single precision: 0.7 comes back as 0.699999988
 
 
-def evaluate(
-    table: pd.DataFrame, classes: list[str], positive_class: str, thresholds: Mapping[int, float]
-) -> dict[str, float]:
+def evaluate(predictions: Predictions) -> dict[str, float]:
     """Compute every metric of every split and unit, under the names they are logged by.
 
     `<split>/<unit>/<metric>` is pooled over the out-of-fold cases of all folds; `..._fold_mean`
     and `..._fold_sd` (n - 1) are over folds. `test/<unit>/auroc_ci_low` and `_ci_high` are the
     95 % interval of the pooled AUROC. A metric that is undefined for want of a class is left out,
     and a fold in which it is undefined does not count: `..._fold_count` then says how many folds
-    did (it is absent when all did).
-
-    Args:
-        table: Prediction table, one row per clip.
-        classes: All classes in their fixed order.
-        positive_class: Which of two classes counts as positive; not used for three or more.
-        thresholds: Threshold of every fold, see `choose_thresholds`; each case is judged by its
-            own fold's, also in pooled metrics. Not used for three or more classes.
+    did (it is absent when all did). Each case is judged by the threshold of its own fold, also in
+    pooled metrics.
 
     Raises:
         ValueError: If the table is malformed or a fold has no threshold.
     """
-    check_predictions(table, classes)
+    table = predictions.table
+    check_predictions(table, predictions.classes)
     num_folds = int(table["fold"].nunique())
     values: dict[str, float] = {}
     for split in (name for name in SPLITS if (table["split"] == name).any()):
         for unit in UNITS:
-            rows = select_units(table, split, unit)
-            metrics = metric_values(rows, classes, positive_class, thresholds)
-            metrics |= _over_folds(rows, classes, positive_class, thresholds, num_folds)
+            cases = predictions.cases(split, unit)
+            metrics = metric_values(cases) | _over_folds(cases, num_folds)
             if split == "test":
-                metrics |= _interval(rows, classes, positive_class)
+                metrics |= _interval(cases)
             values |= {f"{split}/{unit}/{name}": value for name, value in metrics.items()}
     return values
 
 
-def metric_values(
-    rows: pd.DataFrame, classes: list[str], positive_class: str, thresholds: Mapping[int, float]
-) -> dict[str, float]:
-    """Compute the metrics that these rows define, together.
+def metric_values(cases: Cases) -> dict[str, float]:
+    """Compute the metrics that these cases define, together.
 
     With two classes F1, sensitivity and specificity are those of the positive class. With three
     or more, AUROC, F1, sensitivity and specificity are averages of one class against the rest.
-    `loss` is the class-balanced log loss. Accuracy, the Brier score and the loss need a row; kappa
+    `loss` is the class-balanced log loss. Accuracy, the Brier score and the loss need a case; kappa
     two classes among the labels; sensitivity and F1 the positive, specificity the negative class;
     everything else every class.
-
-    Args:
-        rows: Units of one split, from `select_units`.
-        classes: All classes in their fixed order.
-        positive_class: Which of two classes counts as positive.
-        thresholds: Threshold of every fold.
 
     Returns:
         The defined metrics, by the names in `METRICS`.
     """
-    truth = torch.from_numpy(true_classes(rows, classes))
-    probabilities = torch.from_numpy(class_probabilities(rows, classes))
-    decisions = torch.from_numpy(decide(rows, classes, positive_class, thresholds))
-    if truth.numel() == 0:
+    if len(cases) == 0:
         return {}
-    positive = positive_index(classes, positive_class)
+    truth, decisions = torch.from_numpy(cases.truth), torch.from_numpy(cases.decisions)
+    probabilities, positive = torch.from_numpy(cases.probabilities), cases.positive
     if positive is None:
-        values = _many_classes(probabilities, decisions, truth, len(classes))
+        values = _many_classes(probabilities, decisions, truth, len(cases.classes))
     else:
         values = _two_classes(
             probabilities[:, positive], (decisions == positive).long(), (truth == positive).long()
         )
-    values["brier"] = torch.tensor(brier_score(truth.numpy(), probabilities.numpy()))
-    values["loss"] = torch.tensor(balanced_log_loss(rows, classes))
+    values["brier"] = torch.tensor(brier_score(cases.truth, cases.probabilities))
+    values["loss"] = torch.tensor(balanced_log_loss(cases.rows, cases.classes))
     return {name: round(float(values[name]), _DIGITS) for name in METRICS if name in values}
 
 
@@ -159,16 +135,8 @@ def _many_classes(
     return values
 
 
-def _over_folds(
-    rows: pd.DataFrame,
-    classes: list[str],
-    positive_class: str,
-    thresholds: Mapping[int, float],
-    num_folds: int,
-) -> dict[str, float]:
-    folds = [
-        metric_values(fold, classes, positive_class, thresholds) for _, fold in rows.groupby("fold")
-    ]
+def _over_folds(cases: Cases, num_folds: int) -> dict[str, float]:
+    folds = [metric_values(fold) for _, fold in cases.by_fold()]
     values: dict[str, float] = {}
     for name in METRICS:
         defined = [fold[name] for fold in folds if name in fold]
@@ -181,8 +149,8 @@ def _over_folds(
     return values
 
 
-def _interval(rows: pd.DataFrame, classes: list[str], positive_class: str) -> dict[str, float]:
-    interval = auroc_interval(rows, classes, positive_class)
+def _interval(cases: Cases) -> dict[str, float]:
+    interval = auroc_interval(cases)
     return (
         {}
         if interval is None

@@ -3,15 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import optimize, stats
 
-from asd_experiments.evaluation.predictions import (
-    class_probabilities,
-    positive_index,
-    true_classes,
-)
+from asd_experiments.evaluation.cases import Cases
 
 _MIN_GROUPS = 2  # one group drawn again and again does not vary
 
@@ -34,9 +29,7 @@ class _Contest(NamedTuple):
 
 
 def auroc_interval(
-    rows: pd.DataFrame,
-    classes: list[str],
-    positive_class: str,
+    cases: Cases,
     *,
     level: float = 0.95,
     num_resamples: int = 2000,
@@ -53,10 +46,8 @@ def auroc_interval(
     The interval tells how the AUROC varies with the patients tested, not with those trained on.
 
     Args:
-        rows: Units of one split, from `select_units`.
-        classes: All classes in their fixed order.
-        positive_class: Which of two classes counts as positive. Three or more classes: macro
-            average of one class against the rest.
+        cases: Units of one split. Three or more classes: macro average of one class against the
+            rest.
         level: Confidence level, between 0 and 1.
         num_resamples: Number of bootstrap draws.
         seed: Seed of the draws.
@@ -75,15 +66,12 @@ def auroc_interval(
         raise ValueError(f"level must be between 0 and 1, got {level}")
     if num_resamples < 1:
         raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
-    truth = true_classes(rows, classes)
-    groups = np.unique(rows["group"].astype(str), return_inverse=True)[1]
-    holds = _classes_of_groups(groups, truth, len(classes))
+    groups = np.unique(cases.rows["group"].astype(str), return_inverse=True)[1]
+    holds = _classes_of_groups(groups, cases.truth, len(cases.classes))
     if (holds.sum(axis=0) < _MIN_GROUPS).any():
         return None
-    positive = positive_index(classes, positive_class)
-    against_rest = range(len(classes)) if positive is None else [positive]
-    probabilities = class_probabilities(rows, classes)
-    contests = [_contest(probabilities[:, c], truth == c, groups) for c in against_rest]
+    against_rest = range(len(cases.classes)) if cases.positive is None else [cases.positive]
+    contests = [_contest(cases.probabilities[:, c], cases.truth == c, groups) for c in against_rest]
     observed = _auroc(contests, np.ones((1, len(holds))))[0]
     if observed in (0.0, 1.0):
         bound = np.mean([_separated_bound(c, level) for c in contests])

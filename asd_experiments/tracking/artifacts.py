@@ -1,7 +1,6 @@
 """Tables and pictures of a run."""
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 from mlflow.tracking import MlflowClient
 
 from asd_experiments.evaluation.calibration import calibration_points
+from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.confusion import confusion_counts
 from asd_experiments.evaluation.curves import precision_recall_points, roc_points
 from asd_experiments.evaluation.figures import (
@@ -18,7 +18,7 @@ from asd_experiments.evaluation.figures import (
     precision_recall_figure,
     roc_figure,
 )
-from asd_experiments.evaluation.predictions import UNITS, select_units
+from asd_experiments.evaluation.predictions import UNITS
 
 
 def log_table(run_id: str, table: pd.DataFrame, name: str) -> None:
@@ -33,34 +33,22 @@ def log_table(run_id: str, table: pd.DataFrame, name: str) -> None:
         MlflowClient().log_artifact(run_id, str(path), None if parent == "." else parent)
 
 
-def log_evaluation(
-    run_id: str,
-    predictions: pd.DataFrame,
-    classes: list[str],
-    positive_class: str,
-    thresholds: Mapping[int, float],
-) -> None:
+def log_evaluation(run_id: str, predictions: Predictions) -> None:
     """Log confusion matrices and curves of the test predictions, for every unit.
 
     Args:
         run_id: The trial's run.
-        predictions: Prediction table.
-        classes: All classes in their fixed order.
-        positive_class: Which of two classes counts as positive.
-        thresholds: Threshold of every fold.
+        predictions: Predictions of all its folds.
     """
     for unit in UNITS:
-        rows = select_units(predictions, "test", unit)
-        counts = confusion_counts(rows, classes, positive_class, thresholds)
+        cases, classes = predictions.cases("test", unit), predictions.classes
+        counts = confusion_counts(cases)
         where = f"test {unit}s, all folds"
-        settings = (rows, classes, positive_class)
         figures = {
             "confusion_matrix": confusion_figure(counts, classes, f"Confusion matrix: {where}"),
-            "roc": roc_figure(*settings, thresholds, f"ROC: {where}"),
-            "precision_recall": precision_recall_figure(
-                *settings, thresholds, f"Precision and recall: {where}"
-            ),
-            "calibration": calibration_figure(*settings, f"Calibration: {where}"),
+            "roc": roc_figure(cases, f"ROC: {where}"),
+            "precision_recall": precision_recall_figure(cases, f"Precision and recall: {where}"),
+            "calibration": calibration_figure(cases, f"Calibration: {where}"),
         }
         for name, figure in figures.items():
             log_picture(run_id, f"{name}_{unit}", figure)
@@ -71,7 +59,7 @@ def log_evaluation(
             "precision_recall": precision_recall_points,
             "calibration": calibration_points,
         }.items():
-            log_table(run_id, points(*settings), f"tables/{name}_{unit}.csv")
+            log_table(run_id, points(cases), f"tables/{name}_{unit}.csv")
 
 
 def log_picture(run_id: str, name: str, figure: Figure) -> None:

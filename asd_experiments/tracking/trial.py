@@ -15,9 +15,9 @@ from asd_experiments.config import TrainConfig, TrialConfig, close_defaults
 from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS, demo_store
 from asd_experiments.errors import InputError
+from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.collapse import find_collapse
 from asd_experiments.evaluation.metrics import evaluate
-from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.interruption import Interrupted
 from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.progress import Progress, TrialProgress
@@ -167,17 +167,15 @@ def run_trial(
                 collapsed[fold] = reasons
         if collapsed:
             report_collapse(run_id, collapsed, validation.num_folds)
-        predictions = pd.concat(tables, ignore_index=True)
-        classes, positive = validation.classes, config.positive_class
-        log_table(run_id, predictions, "predictions.parquet")
-        chosen = choose_thresholds(predictions, classes, positive)
-        thresholds = {fold: threshold.value for fold, threshold in chosen.items()}
-        metrics = evaluate(predictions, classes, positive, thresholds)
+        table, classes = pd.concat(tables, ignore_index=True), validation.classes
+        log_table(run_id, table, "predictions.parquet")
+        predictions = Predictions(table, classes, config.positive_class)
+        metrics = evaluate(predictions)
         judged = {f"Objective/{name}": metrics[name] for name in judged_by if name in metrics}
         log_metrics(run_id, {**judged, **metrics, **model_figures(config, len(classes))})
         MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, summary(metrics))
-        log_evaluation(run_id, predictions, classes, positive, thresholds)
-        card = model_card(config, store, validation, thresholds)
+        log_evaluation(run_id, predictions)
+        card = model_card(config, store, validation, predictions.thresholds)
         model_uri = model.log(run_id, card, store.weights())
         MlflowClient().set_tag(run_id, MODEL, model_uri)
         return metrics, model_uri

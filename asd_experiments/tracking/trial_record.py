@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from asd_experiments.config import TrialConfig
 from asd_experiments.data.store import ClipStore
-from asd_experiments.evaluation.threshold import choose_thresholds
+from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.models.size import model_size
 from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
 from asd_experiments.tracking.artifacts import log_table
@@ -90,9 +90,9 @@ def log_fold(
     figures = {f"fusion/{n}": v for n, v in result.network.fusion.figures().items()}
     log_metrics(fold_run_id, figures, step=result.best_epoch)
     log_table(fold_run_id, result.predictions, "predictions.parquet")
-    chosen = choose_thresholds(result.predictions, validation.classes, config.positive_class)
-    for threshold in chosen.values():
-        log_metrics(fold_run_id, {"threshold": threshold.value}, step=result.best_epoch)
+    predictions = Predictions(result.predictions, validation.classes, config.positive_class)
+    for threshold in predictions.thresholds.values():
+        log_metrics(fold_run_id, {"threshold": threshold}, step=result.best_epoch)
     if collapse:
         MlflowClient().set_tag(fold_run_id, COLLAPSED, "; ".join(collapse))
 

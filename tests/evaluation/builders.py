@@ -1,12 +1,34 @@
 """Small prediction tables for the tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from asd_experiments.evaluation.cases import Cases, Predictions
+
 CLASSES = ["ASD", "non-ASD"]
 THREE = ["ASD", "DHS", "LCS"]
+HALF = dict.fromkeys(range(5), 0.5)
+
+
+def cases_of(
+    rows: pd.DataFrame,
+    classes: list[str] = CLASSES,
+    positive_class: str = "ASD",
+    thresholds: Mapping[int, float] = HALF,
+) -> Cases:
+    """Rows as they are, as cases."""
+    return Cases(rows, classes, positive_class, thresholds)
+
+
+def decided_at(
+    thresholds: Mapping[int, float], table: pd.DataFrame, classes: list[str] = CLASSES
+) -> Predictions:
+    """Predictions whose thresholds are not chosen but given."""
+    predictions = Predictions(table, classes, "ASD")
+    vars(predictions)["thresholds"] = thresholds
+    return predictions
 
 
 def clip(

@@ -5,7 +5,7 @@ from sklearn.metrics import brier_score_loss
 from asd_experiments.evaluation.calibration import brier_score, calibration_points
 from asd_experiments.evaluation.figures import calibration_figure
 from asd_experiments.evaluation.predictions import select_units
-from tests.evaluation.builders import CLASSES, THREE, random_table, two_class_table
+from tests.evaluation.builders import CLASSES, THREE, cases_of, random_table, two_class_table
 
 
 def test_points_by_hand():
@@ -18,7 +18,7 @@ def test_points_by_hand():
             for n, (label, score) in enumerate(zip(labels, scores, strict=False))
         ]
     )
-    points = calibration_points(select_units(table, "test", "patient"), CLASSES, "ASD")
+    points = calibration_points(cases_of(select_units(table, "test", "patient")))
     assert points["count"].tolist() == [2] * 5
     assert points["mean_probability"].tolist() == pytest.approx([0.075, 0.25, 0.45, 0.65, 0.85])
     assert points["observed_share"].tolist() == [0, 0.5, 0.5, 0.5, 1]
@@ -41,13 +41,13 @@ def test_the_brier_score_of_three_classes_by_hand():
 
 def test_the_same_probability_everywhere_is_one_point():
     table = two_class_table([(0, f"P{n}", CLASSES[n % 2], 0.5) for n in range(6)])
-    points = calibration_points(select_units(table, "test", "patient"), CLASSES, "ASD")
+    points = calibration_points(cases_of(select_units(table, "test", "patient")))
     assert points[["count", "observed_share"]].to_numpy().tolist() == [[6, 0.5]]
 
 
 def test_the_figure_names_its_axes_classes_and_score():
     rows = select_units(random_table(THREE, 30, 1.0), "test", "patient")
-    figure = calibration_figure(rows, THREE, "ASD", "Test")
+    figure = calibration_figure(cases_of(rows, THREE), "Test")
     legend = figure.legends[0]
     assert [text.get_text().split(":")[0] for text in legend.get_texts()] == ["perfect", *THREE]
     assert legend.get_title().get_text().startswith("Brier score 0.")

@@ -1,6 +1,6 @@
 from asd_experiments.evaluation.confusion import confusion_counts
 
-from .builders import CLASSES, two_class_table
+from .builders import CLASSES, cases_of, two_class_table
 
 
 def test_rows_are_true_columns_predicted_in_the_order_of_the_classes():
@@ -14,6 +14,8 @@ def test_rows_are_true_columns_predicted_in_the_order_of_the_classes():
         ]
     )
     thresholds = {0: 0.5, 1: 0.25}
-    assert confusion_counts(rows, CLASSES, "ASD", thresholds).tolist() == [[1, 2], [1, 1]]
-    assert confusion_counts(rows, CLASSES[::-1], "ASD", thresholds).tolist() == [[1, 1], [2, 1]]
-    assert confusion_counts(rows.iloc[:0], CLASSES, "ASD", {}).tolist() == [[0, 0], [0, 0]]
+    cases = cases_of(rows, thresholds=thresholds)
+    turned = cases_of(rows, CLASSES[::-1], thresholds=thresholds)
+    assert confusion_counts(cases).tolist() == [[1, 2], [1, 1]]
+    assert confusion_counts(turned).tolist() == [[1, 1], [2, 1]]
+    assert confusion_counts(cases_of(rows.iloc[:0])).tolist() == [[0, 0], [0, 0]]

@@ -3,7 +3,7 @@ import pytest
 
 from asd_experiments.evaluation.curves import POOLED, precision_recall_points, roc_points
 
-from .builders import CLASSES, THREE, random_table, two_class_table
+from .builders import THREE, cases_of, random_table, two_class_table
 
 ROWS = two_class_table(
     [
@@ -17,7 +17,7 @@ ROWS = two_class_table(
 
 
 def test_roc_points_by_hand():
-    points = roc_points(ROWS, CLASSES, "ASD")
+    points = roc_points(cases_of(ROWS))
     assert points.columns.tolist() == [
         "fold",
         "class",
@@ -35,7 +35,7 @@ def test_roc_points_by_hand():
 
 
 def test_precision_recall_points_by_hand():
-    points = precision_recall_points(ROWS, CLASSES, "ASD")
+    points = precision_recall_points(cases_of(ROWS))
     pooled = points[points["fold"] == POOLED][["recall", "precision", "threshold"]]
     expected = [[0, 1, np.inf], [0.5, 1, 0.9], [0.5, 1 / 2, 0.6], [1, 2 / 4, 0.4], [1, 2 / 5, 0.2]]
     assert pooled.to_numpy() == pytest.approx(np.array(expected))
@@ -43,7 +43,7 @@ def test_precision_recall_points_by_hand():
 
 @pytest.mark.parametrize("points_of", [roc_points, precision_recall_points])
 def test_three_classes_have_a_curve_each(points_of):
-    points = points_of(random_table(THREE, 15, 1.0), THREE, "not used")
+    points = points_of(cases_of(random_table(THREE, 15, 1.0), THREE, "not used"))
     pooled = points[points["fold"] == POOLED]
     assert pooled["class"].unique().tolist() == THREE
     assert set(points["fold"]) == {"0", "1", "2", "3", "4", POOLED}
@@ -51,7 +51,7 @@ def test_three_classes_have_a_curve_each(points_of):
 
 @pytest.mark.parametrize("points_of", [roc_points, precision_recall_points])
 def test_one_class_has_no_curve_but_the_same_columns(points_of):
-    full = points_of(ROWS, CLASSES, "ASD")
-    empty = points_of(ROWS[ROWS["label"] == "ASD"], CLASSES, "ASD")
+    full = points_of(cases_of(ROWS))
+    empty = points_of(cases_of(ROWS[ROWS["label"] == "ASD"]))
     assert empty.empty
     assert empty.columns.tolist() == full.columns.tolist()

@@ -13,9 +13,7 @@ from asd_experiments.evaluation.figures import (
 )
 from asd_experiments.evaluation.predictions import select_units
 
-from .builders import CLASSES, THREE, random_table, two_class_table
-
-HALF = dict.fromkeys(range(5), 0.5)
+from .builders import CLASSES, THREE, cases_of, random_table, two_class_table
 
 
 def legend_texts(figure: Figure) -> list[str]:
@@ -76,7 +74,7 @@ def test_long_class_names_are_shortened():
 
 
 def test_roc_figure_of_two_classes():
-    figure = roc_figure(small_table(), CLASSES, "ASD", HALF, "Test, 5 patients")
+    figure = roc_figure(cases_of(small_table()), "Test, 5 patients")
     axes = figure.axes[0]
     assert axes.get_title() == "Test, 5 patients"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("1 - specificity", "sensitivity")
@@ -93,7 +91,7 @@ def test_roc_figure_of_two_classes():
 
 
 def test_roc_figure_marks_the_decisions():
-    figure = roc_figure(small_table(), CLASSES, "ASD", {0: 0.5, 1: 0.2}, "")
+    figure = roc_figure(cases_of(small_table(), thresholds={0: 0.5, 1: 0.2}), "")
     # Fold 0 finds b, misses a, calls c positive. Fold 1 calls d and e positive.
     assert marks(figure, 5) == pytest.approx(np.array([[1.0, 0.5], [1.0, 1.0]]))
     assert marks(figure, 9) == pytest.approx(np.array([[1.0, 2 / 3]]))
@@ -102,7 +100,7 @@ def test_roc_figure_marks_the_decisions():
 def test_precision_recall_figure_of_two_classes():
     rows = random_table(CLASSES, 20, 0.7)
     rows = select_units(rows, "test", "clip")
-    figure = precision_recall_figure(rows, CLASSES, "ASD", HALF, "Test")
+    figure = precision_recall_figure(cases_of(rows), "Test")
     average = average_precision_score(rows["label"] == "ASD", rows["probability_ASD"])
     assert legend_texts(figure) == [
         "single folds",
@@ -122,14 +120,14 @@ def test_precision_recall_figure_of_two_classes():
 
 
 def test_prevalence_line_lies_at_the_share_of_positives():
-    figure = precision_recall_figure(small_table(), CLASSES, "ASD", HALF, "")
+    figure = precision_recall_figure(cases_of(small_table()), "")
     dashed = [ln for ln in figure.axes[0].lines if ln.get_linestyle() == "--"]
     assert [list(ln.get_ydata()) for ln in dashed if len(ln.get_ydata())] == [[0.6, 0.6]]
 
 
 def test_three_classes_have_one_curve_each():
     rows = select_units(random_table(THREE, 30, 1.0), "test", "patient")
-    figure = roc_figure(rows, THREE, "ASD", {}, "")
+    figure = roc_figure(cases_of(rows, THREE), "")
     assert figure.legends[0].get_title().get_text().startswith("macro AUROC 0.")
     texts = legend_texts(figure)
     assert [text.split(":")[0] for text in texts] == [
@@ -141,7 +139,7 @@ def test_three_classes_have_one_curve_each():
     ]
     styles = {line_named(figure, f"{name} vs").get_linestyle() for name in THREE}
     assert len(styles) == 3  # curves that coincide can be told apart
-    figure = precision_recall_figure(rows, THREE, "ASD", {}, "")
+    figure = precision_recall_figure(cases_of(rows, THREE), "")
     assert [text.split(": ")[0] for text in legend_texts(figure)[:3]] == [
         f"{name} vs rest" for name in THREE
     ]
@@ -151,14 +149,14 @@ def test_three_classes_have_one_curve_each():
 @pytest.mark.parametrize("draw", [roc_figure, precision_recall_figure])
 def test_one_class_is_drawn_and_called_undefined(draw):
     rows = small_table()
-    figure = draw(rows[rows["label"] == "ASD"], CLASSES, "ASD", HALF, "")
+    figure = draw(cases_of(rows[rows["label"] == "ASD"]), "")
     assert any("undefined, a class is missing" in text for text in legend_texts(figure))
     assert figure_to_array(figure).std() > 0
 
 
 def test_too_few_groups_for_an_interval_is_said():
     rows = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "non-ASD", 0.1)])
-    texts = legend_texts(roc_figure(rows, CLASSES, "ASD", HALF, ""))
+    texts = legend_texts(roc_figure(cases_of(rows), ""))
     assert "pooled: AUROC 1.00 (too few groups for an interval)" in texts
 
 
@@ -166,7 +164,7 @@ def test_too_few_groups_for_an_interval_is_said():
 @pytest.mark.parametrize("classes", [CLASSES, THREE, ["ASD", "DHS", "LCS", "HipOA", "other"]])
 def test_nothing_is_drawn_beyond_the_picture_or_on_top_of_the_axes(draw, classes):
     rows = select_units(random_table(classes, 30, 1.0), "test", "patient")
-    figure = draw(rows, classes, "ASD", HALF, "Test, 30 patients")
+    figure = draw(cases_of(rows, classes), "Test, 30 patients")
     figure_to_array(figure)
     picture = figure.bbox
     axes, legend = figure.axes[0], figure.legends[0]

@@ -5,14 +5,20 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.confusion import confusion_counts
 from asd_experiments.evaluation.metrics import METRICS, evaluate, metric_values
-from asd_experiments.evaluation.predictions import select_units
-from asd_experiments.evaluation.threshold import choose_thresholds
 
-from .builders import CLASSES, THREE, clip, random_table, two_class_table
-
-HALF = dict.fromkeys(range(5), 0.5)
+from .builders import (
+    CLASSES,
+    HALF,
+    THREE,
+    cases_of,
+    clip,
+    decided_at,
+    random_table,
+    two_class_table,
+)
 
 
 def test_two_classes_by_hand():
@@ -23,8 +29,8 @@ def test_two_classes_by_hand():
     rows = two_class_table(
         [(0, f"{label}{i}", label, s) for label in scores for i, s in enumerate(scores[label])]
     )
-    assert confusion_counts(rows, CLASSES, "ASD", HALF).tolist() == [[3, 1], [2, 4]]
-    assert metric_values(rows, CLASSES, "ASD", HALF) == pytest.approx(
+    assert confusion_counts(cases_of(rows)).tolist() == [[3, 1], [2, 4]]
+    assert metric_values(cases_of(rows)) == pytest.approx(
         {
             "accuracy": 7 / 10,
             "sensitivity": 3 / 4,
@@ -49,7 +55,7 @@ def test_two_classes_by_hand():
 
 def test_the_other_positive_class_swaps_sensitivity_and_specificity():
     rows = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "ASD", 0.3), (0, "c", "non-ASD", 0.2)])
-    values = metric_values(rows, CLASSES, "non-ASD", HALF)
+    values = metric_values(cases_of(rows, positive_class="non-ASD"))
     assert (values["sensitivity"], values["specificity"], values["f1"]) == pytest.approx(
         (1.0, 0.5, 2 / 3), abs=1e-6
     )
@@ -70,8 +76,8 @@ def test_three_classes_by_hand():
             for i in range(expected[true][predicted])
         ]
     )
-    assert confusion_counts(rows, THREE, "ASD", {}).tolist() == expected
-    values = metric_values(rows, THREE, "ASD", {})
+    assert confusion_counts(cases_of(rows, THREE)).tolist() == expected
+    values = metric_values(cases_of(rows, THREE))
     recall = (2 / 3 + 1 / 2 + 4 / 5) / 3
     # One against the rest with two-valued scores: (sensitivity + specificity) / 2.
     specificities = (6 / 7, 7 / 8, 4 / 5)
@@ -100,8 +106,9 @@ def test_three_classes_by_hand():
 @pytest.mark.parametrize("unit", ["clip", "video", "patient"])
 def test_metrics_agree_with_scikit_learn(classes, unit):
     table = random_table(classes, 30, 0.8)
-    thresholds = {f: t.value for f, t in choose_thresholds(table, classes, "ASD").items()}
-    rows = select_units(table, "test", unit)
+    predictions = Predictions(table, classes, "ASD")
+    thresholds, cases = predictions.thresholds, predictions.cases("test", unit)
+    rows = cases.rows
     probabilities = rows[[f"probability_{name}" for name in classes]].to_numpy()
     if len(classes) == 2:
         cut = rows["fold"].map(thresholds)
@@ -121,7 +128,7 @@ def test_metrics_agree_with_scikit_learn(classes, unit):
         "sensitivity": sklearn_metrics.recall_score(truth, decided, **average),
         "kappa": sklearn_metrics.cohen_kappa_score(truth, decided),
     }
-    values = metric_values(rows, classes, "ASD", thresholds)
+    values = metric_values(cases)
     assert {name: values[name] for name in expected} == pytest.approx(expected, abs=1e-5)
 
 
@@ -139,7 +146,7 @@ def test_names_are_complete(classes):
         for unit in ("clip", "video", "patient")
         for end in ("low", "high")
     }
-    values = evaluate(table, classes, "ASD", HALF)
+    values = evaluate(decided_at(HALF, table, classes))
     assert values.keys() == expected
     assert all(math.isfinite(value) for value in values.values())
     for unit in ("clip", "video", "patient"):
@@ -158,7 +165,7 @@ def test_pooled_is_not_the_fold_mean():
             (1, "e", "non-ASD", 0.7),
         ]
     )
-    values = evaluate(table, CLASSES, "ASD", {0: 0.3, 1: 0.65})
+    values = evaluate(decided_at({0: 0.3, 1: 0.65}, table))
     # Pooled pairs: c wins 3, a wins against b only: 4 of 6.
     assert values["test/patient/auroc"] == pytest.approx(4 / 6, abs=1e-6)
     assert values["test/patient/auroc_fold_mean"] == 1.0
@@ -183,7 +190,7 @@ def test_a_fold_without_a_class_does_not_count_where_it_is_undefined():
             (2, "e", "ASD", 0.8),
         ]
     )
-    values = evaluate(table, CLASSES, "ASD", HALF)
+    values = evaluate(decided_at(HALF, table))
     assert values["test/patient/auroc_fold_mean"] == 0.5  # of 0 and 1
     assert values["test/patient/auroc_fold_count"] == 2
     assert values["test/patient/specificity_fold_count"] == 2
@@ -194,7 +201,7 @@ def test_a_fold_without_a_class_does_not_count_where_it_is_undefined():
 
 def test_what_one_class_leaves_undefined_is_left_out():
     table = two_class_table([(0, "a", "ASD", 0.9), (1, "b", "ASD", 0.1)])
-    values = evaluate(table, CLASSES, "ASD", HALF)
+    values = evaluate(decided_at(HALF, table))
     pooled = {name.rsplit("/")[-1] for name in values if "fold" not in name}
     assert pooled == {"accuracy", "sensitivity", "f1", "brier", "loss"}
     assert values["test/clip/auroc_fold_count"] == 0
@@ -204,7 +211,7 @@ def test_what_one_class_leaves_undefined_is_left_out():
 
 def test_one_fold_has_no_standard_deviation():
     table = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "non-ASD", 0.1)])
-    values = evaluate(table, CLASSES, "ASD", HALF)
+    values = evaluate(decided_at(HALF, table))
     assert values["test/clip/auroc_fold_mean"] == 1.0
     assert not any(name.endswith("_fold_sd") for name in values)
 
@@ -213,20 +220,20 @@ def test_three_class_averages_need_every_class():
     rows = random_table(THREE, 30, 1.0)
     rows = rows[rows["label"] != "LCS"]
     always = {"accuracy", "brier", "loss"}
-    assert metric_values(rows, THREE, "ASD", {}).keys() == {*always, "kappa"}
-    assert metric_values(rows.iloc[:1], THREE, "ASD", {}).keys() == always
-    assert metric_values(rows.iloc[:0], THREE, "ASD", {}) == {}
+    assert metric_values(cases_of(rows, THREE)).keys() == {*always, "kappa"}
+    assert metric_values(cases_of(rows.iloc[:1], THREE)).keys() == always
+    assert metric_values(cases_of(rows.iloc[:0], THREE)) == {}
 
 
 def test_order_of_rows_does_not_matter():
     table = random_table(CLASSES, 20, 1.0)
     shuffled = table.sample(frac=1, random_state=0)
-    assert evaluate(shuffled, CLASSES, "ASD", HALF) == evaluate(table, CLASSES, "ASD", HALF)
+    assert evaluate(decided_at(HALF, shuffled)) == evaluate(decided_at(HALF, table))
 
 
 def test_bad_input_is_refused():
     table = two_class_table([(0, "a", "ASD", 0.9), (3, "b", "non-ASD", 0.1)])
     with pytest.raises(ValueError, match="every fold needs a threshold, fold 3 has none"):
-        evaluate(table, CLASSES, "ASD", {0: 0.5})
+        evaluate(decided_at({0: 0.5}, table))
     with pytest.raises(ValueError, match="lacks the columns fold"):
-        evaluate(table.drop(columns="fold"), CLASSES, "ASD", HALF)
+        evaluate(decided_at(HALF, table.drop(columns="fold")))

@@ -11,8 +11,8 @@ from mlflow.tracking import MlflowClient
 
 from asd_experiments.config import TrainConfig
 from asd_experiments.errors import InputError
+from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.metrics import evaluate
-from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.models.backbones import build_backbone
 from asd_experiments.models.size import model_size
 from asd_experiments.tracking.trial import default_name, train
@@ -71,9 +71,7 @@ def test_the_data_set_is_logged_with_the_digest_of_the_store(trial, small_store)
 
 def test_metrics_can_be_recomputed_from_the_prediction_table(trial):
     table = pd.read_parquet(artifact(trial.info.run_id, "predictions.parquet"))
-    classes = ["ASD", "non_ASD"]
-    thresholds = {k: t.value for k, t in choose_thresholds(table, classes, "ASD").items()}
-    expected = evaluate(table, classes, "ASD", thresholds)
+    expected = evaluate(Predictions(table, ["ASD", "non_ASD"], "ASD"))
     logged = trial.data.metrics
     assert {name: logged[name] for name in expected} == pytest.approx(expected)
     for unit in ("clip", "video", "patient"):

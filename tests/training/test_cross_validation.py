@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from asd_experiments.errors import InputError
+from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.predictions import check_predictions
-from asd_experiments.evaluation.threshold import choose_thresholds
 from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.training import cross_validation
 from asd_experiments.training.callbacks import Reporter
@@ -127,9 +127,7 @@ def auroc(config, store) -> float:
     validation = CrossValidation(config, store)
     tables = [validation.fit(fold, ignore).predictions for fold in range(validation.num_folds)]
     table = pd.concat(tables, ignore_index=True)
-    chosen = choose_thresholds(table, validation.classes, "ASD")
-    thresholds = {fold: threshold.value for fold, threshold in chosen.items()}
-    return evaluate(table, validation.classes, "ASD", thresholds)["test/patient/auroc"]
+    return evaluate(Predictions(table, validation.classes, "ASD"))["test/patient/auroc"]
 
 
 @pytest.mark.parametrize(
