@@ -1,5 +1,6 @@
 """What is judged: cases of one unit, with all that turns their probabilities into decisions."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,10 @@ from asd_experiments.evaluation.predictions import (
     true_classes,
 )
 from asd_experiments.evaluation.threshold import choose_thresholds, decide
+
+_NAMES_TAKEN = ("macro", "weighted", "fold_mean", "fold_sd", "fold_count", "ci_low", "ci_high")
+_NO_NAME = re.compile(r"[^\w.\- ]")  # characters that MLflow takes in no metric, or as a folder
+_NAME_CHARACTERS = 100  # MLflow takes 250 for the whole name of a metric
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,18 @@ class Cases:
     def positive(self) -> int | None:
         """Index of the positive class; None for three or more classes, which have none."""
         return positive_index(self.classes, self.positive_class)
+
+    @property
+    def names(self) -> list[str]:
+        """The classes as they stand in names of metrics.
+
+        What MLflow refuses becomes `_`; a name that would then be another's gets its number.
+        """
+        safe = [_NO_NAME.sub("_", name)[:_NAME_CHARACTERS] for name in self.classes]
+        return [
+            f"{name}_{number}" if safe.count(name) > 1 or name in _NAMES_TAKEN else name
+            for number, name in enumerate(safe, start=1)
+        ]
 
     @cached_property
     def truth(self) -> Int[np.ndarray, " unit"]:

@@ -24,7 +24,7 @@ from asd_experiments.evaluation.curves import (
     roc_points,
 )
 from asd_experiments.evaluation.metrics import metric_values
-from asd_experiments.evaluation.statistics import auroc_interval
+from asd_experiments.evaluation.ranking import auroc_interval
 
 # Okabe and Ito 2008, https://jfly.uni-koeln.de/color/: told apart by colour-blind readers.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")

@@ -1,11 +1,12 @@
 """Metrics from stored predictions, computed over all cases at once and never over batches."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 import numpy as np
 import pandas as pd
-import torch
-from torchmetrics.functional import classification
 
-from asd_experiments.evaluation.calibration import brier_score
+from asd_experiments.evaluation.calibration import brier_score, expected_calibration_error
 from asd_experiments.evaluation.cases import Cases, Predictions
 from asd_experiments.evaluation.predictions import (
     SPLITS,
@@ -13,31 +14,57 @@ from asd_experiments.evaluation.predictions import (
     check_predictions,
     probability_columns,
 )
-from asd_experiments.evaluation.statistics import auroc_interval
+from asd_experiments.evaluation.ranking import ranking_metrics
+from asd_experiments.evaluation.rates import confusions_of_groups, rates
+from asd_experiments.evaluation.recalibration import recalibration
+from asd_experiments.evaluation.temperature import Temperature, fit_temperatures, scaled
+from asd_experiments.evaluation.uncertainty import metric_intervals
 
-METRICS = (
-    "auroc",
-    "accuracy",
-    "balanced_accuracy",
-    "f1",
-    "sensitivity",
-    "specificity",
-    "kappa",
-    "brier",
-    "loss",
-)
-_DIGITS = 6  # torchmetrics counts in single precision: 0.7 comes back as 0.699999988
+Sense = Literal["maximize", "minimize"]
+
+METRICS: dict[str, Sense | None] = {
+    "auroc": "maximize",
+    "auprc": "maximize",
+    "accuracy": "maximize",
+    "majority_accuracy": None,
+    "balanced_accuracy": "maximize",
+    "f1": "maximize",
+    "f1_macro": "maximize",
+    "f1_weighted": "maximize",
+    "sensitivity": "maximize",
+    "specificity": "maximize",
+    "ppv": "maximize",
+    "npv": "maximize",
+    "lr_positive": None,
+    "lr_negative": "minimize",
+    "mcc": "maximize",
+    "kappa": "maximize",
+    "brier": "minimize",
+    "ece": "minimize",
+    "loss": "minimize",
+    "calibration_slope": None,
+    "calibration_intercept": None,
+}
+"""What is computed of every split and unit, pooled and by fold, and which way it gets better.
+
+None: neither more nor less of it is better, or, as with `lr_positive`, the best has no value.
+"""
+
+_DIGITS = 9  # beyond them the order of the rows would show
 
 
 def evaluate(predictions: Predictions) -> dict[str, float]:
     """Compute every metric of every split and unit, under the names they are logged by.
 
     `<split>/<unit>/<metric>` is pooled over the out-of-fold cases of all folds; `..._fold_mean`
-    and `..._fold_sd` (n - 1) are over folds. `test/<unit>/auroc_ci_low` and `_ci_high` are the
-    95 % interval of the pooled AUROC. A metric that is undefined for want of a class is left out,
-    and a fold in which it is undefined does not count: `..._fold_count` then says how many folds
-    did (it is absent when all did). Each case is judged by the threshold of its own fold, also in
-    pooled metrics.
+    and `..._fold_sd` (n - 1) are over folds. `test/<unit>/<metric>_ci_low` and `_ci_high` are the
+    95 % interval of a pooled metric. `test/<unit>/brier_scaled`, `ece_scaled` and `loss_scaled`
+    are what they would be at the temperature of each fold. Metrics of single classes,
+    `<metric>_<class>`, are pooled alone: a fold has too few cases of one.
+
+    A metric that is undefined for want of a class is left out, and a fold in which it is undefined
+    does not count: `..._fold_count` then says how many folds did (it is absent when all did). Each
+    case is judged by the threshold of its own fold, also in pooled metrics.
 
     Raises:
         ValueError: If the table is malformed or a fold has no threshold.
@@ -46,12 +73,13 @@ def evaluate(predictions: Predictions) -> dict[str, float]:
     check_predictions(table, predictions.classes)
     num_folds = int(table["fold"].nunique())
     values: dict[str, float] = {}
+    temperatures = fit_temperatures(predictions)
     for split in (name for name in SPLITS if (table["split"] == name).any()):
         for unit in UNITS:
             cases = predictions.cases(split, unit)
             metrics = metric_values(cases) | _over_folds(cases, num_folds)
             if split == "test":
-                metrics |= _interval(cases)
+                metrics |= _limits(cases) | _scaled(cases, temperatures)
             values |= {f"{split}/{unit}/{name}": value for name, value in metrics.items()}
     return values
 
@@ -59,28 +87,39 @@ def evaluate(predictions: Predictions) -> dict[str, float]:
 def metric_values(cases: Cases) -> dict[str, float]:
     """Compute the metrics that these cases define, together.
 
-    With two classes F1, sensitivity and specificity are those of the positive class. With three
-    or more, AUROC, F1, sensitivity and specificity are averages of one class against the rest.
-    `loss` is the class-balanced log loss. Accuracy, the Brier score and the loss need a case; kappa
-    two classes among the labels; sensitivity and F1 the positive, specificity the negative class;
-    everything else every class.
+    With two classes F1, sensitivity, specificity, PPV and NPV are those of the positive class.
+    With three or more they, AUROC, AUPRC and the calibration's slope and intercept are averages
+    of one class against the rest, and stand beside those of every class; likelihood ratios are of
+    two classes alone. `loss` is the class-balanced log loss, `majority_accuracy` what calling
+    everything the commonest class would score.
+
+    Accuracies, the Brier score, the calibration error, the loss and `f1_weighted` need a case; MCC
+    and kappa two classes among the labels; sensitivity and F1 the positive, specificity the
+    negative class; PPV and NPV a case that was called so; everything else every class.
 
     Returns:
-        The defined metrics, by the names in `METRICS`.
+        The defined metrics, by the names in `METRICS`, and with the name of a class.
     """
     if len(cases) == 0:
         return {}
-    truth, decisions = torch.from_numpy(cases.truth), torch.from_numpy(cases.decisions)
-    probabilities, positive = torch.from_numpy(cases.probabilities), cases.positive
-    if positive is None:
-        values = _many_classes(probabilities, decisions, truth, len(cases.classes))
-    else:
-        values = _two_classes(
-            probabilities[:, positive], (decisions == positive).long(), (truth == positive).long()
-        )
-    values["brier"] = torch.tensor(brier_score(cases.truth, cases.probabilities))
-    values["loss"] = torch.tensor(balanced_log_loss(cases.rows, cases.classes))
-    return {name: round(float(values[name]), _DIGITS) for name in METRICS if name in values}
+    matrices = confusions_of_groups(cases)
+    pooled = rates(matrices.weighted(np.ones((1, len(matrices.counts)))))
+    values = {
+        **ranking_metrics(cases),
+        **{name: float(value[0]) for name, value in pooled.items()},
+        **probability_metrics(cases),
+        **recalibration(cases),
+    }
+    return {name: round(value, _DIGITS) for name, value in values.items() if np.isfinite(value)}
+
+
+def probability_metrics(cases: Cases) -> dict[str, float]:
+    """Compute `brier`, `ece` and `loss` of at least one case."""
+    return {
+        "brier": brier_score(cases.truth, cases.probabilities),
+        "ece": expected_calibration_error(cases),
+        "loss": balanced_log_loss(cases.rows, cases.classes),
+    }
 
 
 def balanced_log_loss(predictions: pd.DataFrame, classes: list[str]) -> float:
@@ -98,43 +137,6 @@ def balanced_log_loss(predictions: pd.DataFrame, classes: list[str]) -> float:
     return float(np.mean(per_class))
 
 
-def _two_classes(
-    scores: torch.Tensor, decisions: torch.Tensor, truth: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    values = {"accuracy": classification.binary_accuracy(decisions, truth)}
-    has_positive, has_negative = bool((truth == 1).any()), bool((truth == 0).any())
-    if has_positive:
-        values["sensitivity"] = classification.binary_recall(decisions, truth)
-        values["f1"] = classification.binary_f1_score(decisions, truth)
-    if has_negative:
-        values["specificity"] = classification.binary_specificity(decisions, truth)
-    if has_positive and has_negative:
-        values["auroc"] = classification.binary_auroc(scores, truth)
-        values["balanced_accuracy"] = (values["sensitivity"] + values["specificity"]) / 2
-        values["kappa"] = classification.binary_cohen_kappa(decisions, truth)
-    return values
-
-
-def _many_classes(
-    probabilities: torch.Tensor, decisions: torch.Tensor, truth: torch.Tensor, num_classes: int
-) -> dict[str, torch.Tensor]:
-    """A macro average over the classes that happen to occur would change meaning between folds."""
-    values = {"accuracy": (decisions == truth).double().mean()}
-    present = len(set(truth.tolist()))
-    if present > 1:
-        values["kappa"] = classification.multiclass_cohen_kappa(decisions, truth, num_classes)
-    if present == num_classes:
-        recall = classification.multiclass_recall(decisions, truth, num_classes, average="macro")
-        values |= {
-            "auroc": classification.multiclass_auroc(probabilities, truth, num_classes),
-            "balanced_accuracy": recall,
-            "f1": classification.multiclass_f1_score(decisions, truth, num_classes),
-            "sensitivity": recall,
-            "specificity": classification.multiclass_specificity(decisions, truth, num_classes),
-        }
-    return values
-
-
 def _over_folds(cases: Cases, num_folds: int) -> dict[str, float]:
     folds = [metric_values(fold) for _, fold in cases.by_fold()]
     values: dict[str, float] = {}
@@ -149,13 +151,16 @@ def _over_folds(cases: Cases, num_folds: int) -> dict[str, float]:
     return values
 
 
-def _interval(cases: Cases) -> dict[str, float]:
-    interval = auroc_interval(cases)
-    return (
-        {}
-        if interval is None
-        else {
-            "auroc_ci_low": interval.low,
-            "auroc_ci_high": interval.high,
-        }
-    )
+def _limits(cases: Cases) -> dict[str, float]:
+    return {
+        f"{name}_ci_{end}": round(limit, _DIGITS)
+        for name, interval in metric_intervals(cases).items()
+        for end, limit in interval._asdict().items()
+    }
+
+
+def _scaled(cases: Cases, temperatures: Mapping[int, Temperature]) -> dict[str, float]:
+    if not set(cases.rows["fold"]) <= set(temperatures):
+        return {}  # a fold without inner validation
+    values = probability_metrics(scaled(cases, temperatures))
+    return {f"{name}_scaled": round(value, _DIGITS) for name, value in values.items()}

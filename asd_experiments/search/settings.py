@@ -16,13 +16,14 @@ SamplerName = Literal["tpe", "random", "grid", "qmc", "nsga2", "gp"]
 PrunerName = Literal["asha", "hyperband", "none"]
 Direction = Literal["maximize", "minimize"]
 
+_WITH_A_SENSE = [name for name, sense in METRICS.items() if sense]
+
 OBJECTIVES = (
-    *(f"val/{unit}/{name}" for unit in reversed(UNITS) for name in METRICS),
-    *(f"val/{unit}/{name}_fold_mean" for unit in reversed(UNITS) for name in METRICS),
+    *(f"val/{unit}/{name}" for unit in reversed(UNITS) for name in _WITH_A_SENSE),
+    *(f"val/{unit}/{name}_fold_mean" for unit in reversed(UNITS) for name in _WITH_A_SENSE),
 )
 """Metrics that a sweep may be judged by."""
 
-_LOWER_IS_BETTER = ("loss", "brier")
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
@@ -43,6 +44,11 @@ class Objective:
                 f"metric: must begin with val/, got {self.metric!r}: the outer test patients tell "
                 "how good the chosen configuration is, so they must not choose it"
             )
+        if METRICS.get(self._name, "some") is None:
+            raise ValueError(
+                f"metric: must be one that is better the higher or the lower it is, got "
+                f"{self.metric!r}; choose e.g. {OBJECTIVES[3]!r}"
+            )
         if self.metric not in OBJECTIVES:
             hint = did_you_mean(self.metric, OBJECTIVES) or f"; choose e.g. {OBJECTIVES[3]!r}"
             raise ValueError(
@@ -59,8 +65,11 @@ class Objective:
     @property
     def better(self) -> Direction:
         """The direction that makes sense."""
-        name = self.metric.rsplit("/", 1)[-1].removesuffix("_fold_mean")
-        return "minimize" if name in _LOWER_IS_BETTER else "maximize"
+        return METRICS[self._name] or "maximize"
+
+    @property
+    def _name(self) -> str:
+        return self.metric.rsplit("/", 1)[-1].removesuffix("_fold_mean")
 
     @property
     def _trend(self) -> str:

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from asd_experiments.config import TrialConfig
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.cases import Predictions
+from asd_experiments.evaluation.temperature import fit_temperatures
 from asd_experiments.models.size import model_size
 from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
 from asd_experiments.tracking.artifacts import log_table
@@ -23,6 +24,11 @@ from asd_experiments.training.start import normalisation_of
 
 COLLAPSED = "asd.collapsed"
 """Tag of the run of a fold, and of its trial, whose network gives every patient one answer."""
+
+TEMPERATURE = "asd.temperature"
+"""Tag of the run of a fold whose temperature is an end of its range."""
+
+UNDETERMINED = "at the end of its range: the inner validation patients do not determine it"
 
 
 def log_start(
@@ -93,6 +99,10 @@ def log_fold(
     predictions = Predictions(result.predictions, validation.classes, config.positive_class)
     for threshold in predictions.thresholds.values():
         log_metrics(fold_run_id, {"threshold": threshold}, step=result.best_epoch)
+    for temperature in fit_temperatures(predictions).values():
+        log_metrics(fold_run_id, {"temperature": temperature.value}, step=result.best_epoch)
+        if temperature.at_bound:
+            MlflowClient().set_tag(fold_run_id, TEMPERATURE, UNDETERMINED)
     if collapse:
         MlflowClient().set_tag(fold_run_id, COLLAPSED, "; ".join(collapse))
 

@@ -63,6 +63,12 @@ def test_settings_are_read_with_their_defaults():
         ),
         (
             Objective,
+            "{metric: val/patient/calibration_slope_fold_mean, direction: maximize}",
+            "it: metric: must be one that is better the higher or the lower it is, got "
+            "'val/patient/calibration_slope_fold_mean'; choose e.g. 'val/patient/",
+        ),
+        (
+            Objective,
             "{metric: model/gmacs, direction: minimize}",
             "it: metric: must be a metric of the inner validation patients, got 'model/gmacs'; cho",
         ),
@@ -86,8 +92,9 @@ def test_wrong_settings_are_refused_by_name(kind, text, message):
 
 
 def test_every_objective_is_of_the_inner_validation_and_has_one_sense():
-    assert len(OBJECTIVES) == 3 * 2 * len(METRICS)
-    lower = {name for name in OBJECTIVES if "loss" in name or "brier" in name}
+    assert len(OBJECTIVES) == 3 * 2 * sum(sense is not None for sense in METRICS.values())
+    smaller = ("loss", "brier", "ece", "lr_negative")
+    lower = {name for name in OBJECTIVES if any(part in name for part in smaller)}
     for name in OBJECTIVES:
         assert name.startswith("val/")
         direction = "minimize" if name in lower else "maximize"

@@ -1,0 +1,89 @@
+"""Temperature scaling: probabilities made as sure of themselves as inner validation bears out."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import optimize
+from scipy.special import log_softmax, softmax
+
+from asd_experiments.evaluation.cases import Cases, Predictions
+from asd_experiments.evaluation.predictions import probability_columns
+
+LOWEST, HIGHEST = 0.1, 10.0
+"""Range of the temperature: a dozen patients that happen to be separated would make it 0."""
+
+_CLIP = 1e-7  # as in the log loss
+
+
+class Temperature(NamedTuple):
+    """A fitted temperature."""
+
+    value: float
+    """Logits are divided by it: above 1 the network was too sure, below 1 not sure enough."""
+
+    at_bound: bool
+    """Whether an end of its range was the best: the patients did not determine it."""
+
+
+def fit_temperature(
+    truth: Int[np.ndarray, " unit"], probabilities: Float[np.ndarray, "unit num_classes"]
+) -> Temperature:
+    """Find the temperature with the lowest mean log loss.
+
+    Every case counts the same: probabilities are to come true as often as they say.
+
+    Args:
+        truth: True class of every case; inner validation only.
+        probabilities: Probability of every class.
+
+    Raises:
+        ValueError: If there is no case.
+
+    References:
+        Guo et al. 2017, section 4.2, https://arxiv.org/abs/1706.04599.
+    """
+    if len(truth) == 0:
+        raise ValueError("a temperature needs at least one validation case, got none")
+    logits, ends = np.log(np.clip(probabilities, _CLIP, 1.0)), np.log([LOWEST, HIGHEST])
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-scaled[np.arange(len(truth)), truth].mean())
+
+    best = optimize.minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
+    nearest = ends[np.abs(ends - best.x).argmin()]
+    if abs(nearest - best.x) < 1e-3 or loss(nearest) <= best.fun:
+        return Temperature(float(np.exp(nearest)), at_bound=True)
+    return Temperature(float(np.exp(best.x)), at_bound=False)
+
+
+def fit_temperatures(predictions: Predictions) -> dict[int, Temperature]:
+    """Fit the temperature of every fold on its inner validation patients, each counted once."""
+    folds = predictions.cases("val", "patient").by_fold()
+    return {fold: fit_temperature(own.truth, own.probabilities) for fold, own in folds}
+
+
+def scaled(cases: Cases, temperatures: Mapping[int, Temperature]) -> Cases:
+    """The cases with their probabilities at the temperature of their own fold.
+
+    The thresholds are not scaled with them: for decisions take the cases as they were.
+
+    Args:
+        cases: Units of one split.
+        temperatures: Temperature of every fold.
+
+    Raises:
+        ValueError: If a fold has no temperature.
+    """
+    folds = cases.rows["fold"]
+    if missing := sorted({int(fold) for fold in folds} - set(temperatures)):
+        raise ValueError(f"every fold needs a temperature, fold {missing[0]} has none")
+    divisor = np.array([temperatures[int(fold)].value for fold in folds], dtype=np.float64)
+    logits = np.log(np.clip(cases.probabilities, _CLIP, 1.0))
+    columns = probability_columns(cases.classes)
+    values = softmax(logits / divisor[:, None], axis=1).T
+    rows = cases.rows.assign(**dict(zip(columns, values, strict=True)))
+    return replace(cases, rows=rows)
