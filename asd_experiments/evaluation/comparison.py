@@ -11,16 +11,18 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_test
 from statsmodels.stats.multitest import multipletests
 
-from asd_experiments.evaluation.cases import Cases
-from asd_experiments.evaluation.predictions import Unit
-from asd_experiments.evaluation.resampling import (
+from asd_experiments.errors import unknown_choice
+from asd_experiments.evaluation.bootstrap import (
+    NUM_RESAMPLES,
     classes_of_groups,
     draw_groups,
     group_numbers,
-    metric_of_draws,
-    wins_between_groups,
 )
-from asd_experiments.evaluation.statistics import Interval
+from asd_experiments.evaluation.cases import Cases
+from asd_experiments.evaluation.interval import Interval, check_level
+from asd_experiments.evaluation.predictions import Unit
+from asd_experiments.evaluation.ranking import wins_between_groups
+from asd_experiments.evaluation.uncertainty import metric_draws
 
 _MIN_GROUPS = 2  # one group drawn again and again does not vary
 _NAMED = 3  # patients in a message
@@ -30,6 +32,13 @@ _KEYS: dict[Unit, list[str]] = {
     "video": ["patient_id", "video"],
     "clip": ["patient_id", "video", "clip_start"],
 }
+
+
+COMPARED_METRICS = (
+    *("auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"),
+    *("ppv", "npv", "f1", "f1_macro", "f1_weighted", "mcc", "kappa", "brier"),
+)
+"""Metrics that two trials can be compared by."""
 
 
 class Difference(NamedTuple):
@@ -78,7 +87,7 @@ def difference(
     metric: str,
     *,
     level: float = 0.95,
-    num_resamples: int = 2000,
+    num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Difference | None:
     """Metric of a trial minus that of the reference, with a paired bootstrap interval.
@@ -91,7 +100,7 @@ def difference(
     Args:
         cases: Units of one split of a trial.
         reference: Units of another trial.
-        metric: One of `resampling.COMPARED_METRICS`.
+        metric: One of `COMPARED_METRICS`.
         level: Confidence level, between 0 and 1.
         num_resamples: Number of bootstrap draws.
         seed: Seed of the draws.
@@ -106,22 +115,18 @@ def difference(
     References:
         Davison and Hinkley 1997, section 3.8, https://doi.org/10.1017/CBO9780511802843.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level}")
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
+    check_level(level)
+    if metric not in COMPARED_METRICS:
+        raise ValueError(unknown_choice("metric", metric, COMPARED_METRICS))
     _check_same_patients(cases, reference)
-    holds = classes_of_groups(cases)
-    once = np.ones((1, len(holds)))
-    observed = [metric_of_draws(c, metric, once)[0] for c in (cases, reference)]
-    if not np.isfinite(observed).all():
+    weights = draw_groups(cases, num_resamples, seed)
+    once = np.ones((1, len(classes_of_groups(cases))))
+    rows = once if weights is None else np.vstack([once, weights])
+    drawn = np.array([metric_draws(c, rows, (metric,))[metric] for c in (cases, reference)])
+    if not np.isfinite(drawn[:, 0]).all():
         return None
-    value = float(observed[0] - observed[1])
-    if (holds.sum(axis=0) < _MIN_GROUPS).any():
-        return Difference(value, None)
-    weights = draw_groups(holds, num_resamples, seed)
-    draws = np.array([metric_of_draws(c, metric, weights) for c in (cases, reference)])
-    draws = draws[:, np.isfinite(draws).all(axis=0)]
+    value = float(drawn[0, 0] - drawn[1, 0])
+    draws = drawn[:, 1:][:, np.isfinite(drawn[:, 1:]).all(axis=0)]
     # Two trials without a fault differ in no draw; that is no proof that they never will.
     if draws.size == 0 or (np.ptp(draws, axis=1) == 0).all():
         return Difference(value, None)

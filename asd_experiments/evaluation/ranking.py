@@ -1,6 +1,6 @@
 """How well the probabilities rank cases: areas under the ROC and precision-recall curves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -60,16 +60,21 @@ def ranking_metrics(cases: Cases) -> dict[str, float]:
 
 
 def ranking_draws(
-    cases: Cases, weights: Float[np.ndarray, "draw group"]
+    cases: Cases,
+    weights: Float[np.ndarray, "draw group"],
+    metrics: Collection[str] = ("auroc", "auprc"),
 ) -> dict[str, Float[np.ndarray, " draw"]]:
     """The same metrics in every draw of groups; nan where the draw lacks a class.
 
     Args:
         cases: Units of one split.
         weights: How often each group is in each draw, from `draw_groups`.
+        metrics: Which of the two; the second takes as long as everything else.
     """
     values: dict[str, Float[np.ndarray, " draw"]] = {}
     for metric, draws in _DRAWS.items():
+        if metric not in metrics:
+            continue
         areas = {ending: draws(c, weights) for ending, c in _contests(cases).items()}
         values |= {f"{metric}{ending}": area for ending, area in areas.items()}
         values[metric] = np.mean(list(areas.values()), axis=0)
@@ -110,6 +115,32 @@ def separated_intervals(cases: Cases, level: float) -> dict[str, Interval]:
         if same and len(of_classes) == len(contests):
             found[metric] = Interval(float(np.mean(lows)), float(np.mean(highs)))
     return found
+
+
+def wins_between_groups(
+    scores: Float[np.ndarray, " unit"],
+    groups: Int[np.ndarray, " unit"],
+    first: Bool[np.ndarray, " unit"],
+    second: Bool[np.ndarray, " unit"],
+) -> Float[np.ndarray, "group group"]:
+    """Pairs in which a unit of the row's group outscores one of the column's; a tie is half.
+
+    Args:
+        scores: Score of every unit.
+        groups: Number of every unit's group.
+        first: Units that may win.
+        second: Units that may lose.
+    """
+    num_groups = int(groups.max(initial=-1)) + 1
+    wins = np.zeros((num_groups, num_groups))
+    opponents, their_groups = scores[second], groups[second]
+    for group in np.unique(groups[first]):
+        own = np.sort(scores[first & (groups == group)])
+        lost = np.searchsorted(own, opponents, "left")
+        lost_or_tied = np.searchsorted(own, opponents, "right")
+        won = own.size - (lost + lost_or_tied) / 2
+        wins[group] = np.bincount(their_groups, won, minlength=num_groups)
+    return wins
 
 
 def auroc_interval(
@@ -162,26 +193,11 @@ def _auroc_draws(
 ) -> Float[np.ndarray, " draw"]:
     """Pairs between groups are counted once; a draw weights them."""
     labels, groups = contest.labels, contest.groups
-    wins = _wins_between_groups(contest)
+    wins = wins_between_groups(contest.scores, groups, labels, ~labels)
     won = ((weights @ wins) * weights).sum(axis=1)
     sizes = [np.bincount(groups[part], minlength=len(wins)) for part in (labels, ~labels)]
     pairs = (weights @ sizes[0]) * (weights @ sizes[1])
     return np.asarray(np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0))
-
-
-def _wins_between_groups(contest: _Contest) -> Float[np.ndarray, "group group"]:
-    """Pairs in which a positive of the row's group outscores a negative of the column's."""
-    labels, scores, groups = contest
-    num_groups = groups.max(initial=-1) + 1
-    wins = np.zeros((num_groups, num_groups))
-    negative_scores, negative_groups = scores[~labels], groups[~labels]
-    for group in np.unique(groups[labels]):
-        own = np.sort(scores[labels & (groups == group)])
-        lost = np.searchsorted(own, negative_scores, "left")
-        lost_or_tied = np.searchsorted(own, negative_scores, "right")
-        won = own.size - (lost + lost_or_tied) / 2  # a tie is half a win
-        wins[group] = np.bincount(negative_groups, won, minlength=num_groups)
-    return wins
 
 
 def _auprc_draws(

@@ -1,5 +1,7 @@
 """How sure the metrics of one split and unit are: every interval that is logged."""
 
+from collections.abc import Collection
+
 import numpy as np
 from jaxtyping import Float
 
@@ -68,13 +70,16 @@ def metric_intervals(
 
 
 def metric_draws(
-    cases: Cases, weights: Float[np.ndarray, "draw group"]
+    cases: Cases,
+    weights: Float[np.ndarray, "draw group"],
+    ranking: Collection[str] = ("auroc", "auprc"),
 ) -> dict[str, Float[np.ndarray, " draw"]]:
     """Compute the metrics of decisions, of ranking and the Brier score in every draw of groups.
 
     Args:
         cases: Units of one split.
         weights: How often each group is in each draw, from `draw_groups`.
+        ranking: Metrics of ranking to compute.
 
     Returns:
         The metrics of every draw; nan where the draw lacks a class that the metric needs.
@@ -84,7 +89,7 @@ def metric_draws(
     sizes = np.bincount(groups, minlength=num_groups)
     return {
         **rates(confusions_of_groups(cases).weighted(weights)),
-        **ranking_draws(cases, weights),
+        **ranking_draws(cases, weights, ranking),
         "brier": (weights @ errors) / (weights @ sizes),
     }
 

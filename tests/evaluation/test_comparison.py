@@ -7,6 +7,7 @@ from scipy.stats import binom, norm
 
 from asd_experiments.evaluation.cases import Cases, Predictions
 from asd_experiments.evaluation.comparison import (
+    COMPARED_METRICS,
     aligned,
     delong,
     difference,
@@ -15,7 +16,6 @@ from asd_experiments.evaluation.comparison import (
     permutation_p,
 )
 from asd_experiments.evaluation.predictions import select_units
-from asd_experiments.evaluation.resampling import COMPARED_METRICS
 
 from .builders import CLASSES, THREE, random_table, two_class_table
 

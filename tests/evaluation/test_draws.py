@@ -1,16 +1,10 @@
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn import metrics
 
+from asd_experiments.evaluation.bootstrap import draw_groups, group_numbers
 from asd_experiments.evaluation.cases import Cases, Predictions
-from asd_experiments.evaluation.resampling import (
-    COMPARED_METRICS,
-    classes_of_groups,
-    draw_groups,
-    group_numbers,
-    metric_of_draws,
-)
+from asd_experiments.evaluation.uncertainty import metric_draws
 
 from .builders import CLASSES, THREE, random_table, two_class_table
 
@@ -53,57 +47,34 @@ def test_metrics_of_draws_agree_with_scikit_learn_on_the_drawn_rows(classes, uni
     for column in (name for name in table if name.startswith("probability_")):
         table[column] = table[column].round(1)  # ties
     cases = Predictions(table, classes, "ASD").cases("test", unit)
-    weights = draw_groups(classes_of_groups(cases), 5, seed=1)
+    weights = draw_groups(cases, 5, seed=1)
+    found = metric_draws(cases, weights)
     for place, row in enumerate(weights):
-        expected = by_sklearn(cases, drawn(cases, row))
-        assert set(expected) == set(COMPARED_METRICS)
-        for name, value in expected.items():
-            found = metric_of_draws(cases, name, weights)[place]
-            assert found == pytest.approx(value, abs=1e-12), name
-
-
-def test_groups_are_drawn_within_their_class():
-    holds = np.array([[True, False]] * 3 + [[False, True]] * 5)
-    weights = draw_groups(holds, 200, seed=0)
-    assert (weights[:, :3].sum(axis=1) == 3).all()
-    assert (weights[:, 3:].sum(axis=1) == 5).all()
-    assert weights.max() > 1
-    assert weights.mean(axis=0) == pytest.approx(np.ones(8), abs=0.25)
-
-
-def test_groups_with_several_classes_are_drawn_from_all():
-    holds = np.array([[True, True], [True, False], [False, True]])
-    sizes = draw_groups(holds, 200, seed=0)
-    assert (sizes.sum(axis=1) == 3).all()
-    assert len(np.unique(sizes[:, 0])) > 2
+        for name, value in by_sklearn(cases, drawn(cases, row)).items():
+            assert found[name][place] == pytest.approx(value, abs=1e-12), name
 
 
 def test_a_draw_without_a_class_has_only_metrics_that_need_none():
     rows = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "ASD", 0.4), (0, "c", "non-ASD", 0.2)])
     cases = Cases(rows, CLASSES, "ASD", {0: 0.5})
     only_positive = np.array([[1.0, 1.0, 0.0]])
-    values = {name: metric_of_draws(cases, name, only_positive)[0] for name in COMPARED_METRICS}
-    defined = {name for name, value in values.items() if np.isfinite(value)}
-    assert defined == {"auprc", "accuracy", "sensitivity", "f1", "brier"}
+    values = metric_draws(cases, only_positive)
+    defined = {name for name, value in values.items() if np.isfinite(value[0])}
+    assert {"accuracy", "sensitivity", "f1", "brier"} <= defined
+    assert not {"auroc", "specificity", "balanced_accuracy", "kappa", "mcc"} & defined
 
 
 def test_everything_called_one_class_has_no_correlation():
     rows = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "non-ASD", 0.8)])
     cases = Cases(rows, CLASSES, "ASD", {0: 0.5})
     once = np.ones((1, 2))
-    assert metric_of_draws(cases, "mcc", once) == 0
-    assert metric_of_draws(cases, "kappa", once) == 0
+    assert metric_draws(cases, once)["mcc"] == 0
+    assert metric_draws(cases, once)["kappa"] == 0
 
 
 def test_many_clips_are_weighted_in_parts(monkeypatch):
     cases = Predictions(random_table(CLASSES, 20, 1.0), CLASSES, "ASD").cases("test", "clip")
-    weights = draw_groups(classes_of_groups(cases), 40, seed=0)
-    at_once = metric_of_draws(cases, "auprc", weights)
-    monkeypatch.setattr("asd_experiments.evaluation.resampling._CELLS_AT_ONCE", 100)
-    assert metric_of_draws(cases, "auprc", weights) == pytest.approx(at_once)
-
-
-def test_an_unknown_metric_is_refused():
-    cases = Cases(pd.DataFrame(), CLASSES, "ASD", {})
-    with pytest.raises(ValueError, match="unknown metric 'roc'; choose one of: auroc, auprc"):
-        metric_of_draws(cases, "roc", np.ones((1, 1)))
+    weights = draw_groups(cases, 40, seed=0)
+    at_once = metric_draws(cases, weights)["auprc"]
+    monkeypatch.setattr("asd_experiments.evaluation.ranking._CELLS_AT_ONCE", 100)
+    assert metric_draws(cases, weights)["auprc"] == pytest.approx(at_once)
