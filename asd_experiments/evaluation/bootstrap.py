@@ -14,6 +14,7 @@ NUM_RESAMPLES = 2000
 """Draws behind an interval: its limits then vary by about a twentieth of its width."""
 
 _MIN_GROUPS = 2  # one group drawn again and again does not vary
+_ROUNDING = 1e-12  # draws that differ by less are the same
 
 
 def group_numbers(cases: Cases) -> Int[np.ndarray, " unit"]:
@@ -80,7 +81,7 @@ def percentile_interval(draws: Float[np.ndarray, " draw"], level: float) -> Inte
         Davison and Hinkley 1997, section 5.3, https://doi.org/10.1017/CBO9780511802843.
     """
     draws = draws[~np.isnan(draws)]
-    if draws.size == 0 or draws.min() == draws.max():
+    if draws.size == 0 or draws.max() <= draws.min() + _ROUNDING:
         return None
     tail = (1 - level) / 2
     with np.errstate(invalid="ignore"):  # between two infinite draws

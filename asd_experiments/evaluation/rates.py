@@ -52,9 +52,7 @@ class Confusions:
 
     def weighted(self, weights: Float[np.ndarray, "draw group"]) -> "Confusions":
         """The matrices added up: one of every draw from one of every group."""
-        flat = self.counts.reshape(len(self.counts), -1)
-        counts = (weights @ flat).reshape(len(weights), *self.counts.shape[1:])
-        return Confusions(counts, self.names, self.positive)
+        return Confusions(np.tensordot(weights, self.counts, axes=1), self.names, self.positive)
 
 
 def confusions_of_groups(cases: Cases) -> Confusions:

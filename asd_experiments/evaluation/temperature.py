@@ -54,9 +54,9 @@ def fit_temperature(
         return float(-scaled[np.arange(len(truth)), truth].mean())
 
     best = optimize.minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
-    nearest = ends[np.abs(ends - best.x).argmin()]
-    if abs(nearest - best.x) < 1e-3 or loss(nearest) <= best.fun:
-        return Temperature(float(np.exp(nearest)), at_bound=True)
+    nearest = int(np.abs(ends - best.x).argmin())
+    if loss(ends[nearest]) <= best.fun:  # the search comes close to an end, never to it
+        return Temperature((LOWEST, HIGHEST)[nearest], at_bound=True)
     return Temperature(float(np.exp(best.x)), at_bound=False)
 
 
