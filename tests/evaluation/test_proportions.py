@@ -62,9 +62,9 @@ def test_an_empty_cell_leaves_no_interval():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="level must be between 0 and 1, got 2.0"):
+    with pytest.raises(ValueError, match=r"level must be between 0 and 1, got 2\.0"):
         wilson_interval(1, 2, 2.0)
-    with pytest.raises(ValueError, match="level must be between 0 and 1, got 0.0"):
+    with pytest.raises(ValueError, match=r"level must be between 0 and 1, got 0\.0"):
         likelihood_ratio_intervals(
             true_positive=1, false_positive=1, false_negative=1, true_negative=1, level=0.0
         )

@@ -13,9 +13,11 @@ from asd_experiments.config import TrainConfig
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.metrics import evaluate
+from asd_experiments.evaluation.temperature import HIGHEST, LOWEST
 from asd_experiments.models.backbones import build_backbone
 from asd_experiments.models.size import model_size
 from asd_experiments.tracking.trial import default_name, train
+from asd_experiments.tracking.trial_record import TEMPERATURE
 from tests.tracking.conftest import small_training
 
 
@@ -138,6 +140,9 @@ def test_folds_have_curves_over_epochs(project_folder, small_store):
         assert sorted(point.step for point in history) == [1, 2, 3]
     assert fold.data.params["epochs"] == "3"
     assert 0 <= fold.data.metrics["threshold"] <= 1
+    temperature = fold.data.metrics["temperature"]
+    assert LOWEST <= temperature <= HIGHEST
+    assert (TEMPERATURE in fold.data.tags) == (temperature in (LOWEST, HIGHEST))
 
 
 def test_folds_have_the_figures_of_their_fusion(project_folder, small_store):
