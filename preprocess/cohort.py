@@ -24,7 +24,8 @@ class Outcome:
     """Rows of the labels file whose videos are in the store, with their `key`."""
 
     failures: list[dict[str, str]]
-    """Video, reason, row (line of the labels file) and label of those that could not be stored."""
+    """Video, reason, row (line of the labels file), label and patient_id of those that could not
+    be stored."""
 
     num_new: int
     """Videos stored just now; the others were there already."""
@@ -103,8 +104,14 @@ def _gathered(
             progress.write(f"row {row} is left out: {result.reason}")
     in_order = [found[name] for name in labels["video"]]
     failures = [
-        {"video": r.video, "reason": r.reason, "row": str(row_of[r.video]), "label": label}
-        for r, label in zip(in_order, labels["label"], strict=True)
+        {
+            "video": r.video,
+            "reason": r.reason,
+            "row": str(row_of[r.video]),
+            "label": label,
+            "patient_id": patient,
+        }
+        for r, label, patient in zip(in_order, labels["label"], labels["patient_id"], strict=True)
         if r.reason
     ]
     stored = [result.key is not None for result in in_order]

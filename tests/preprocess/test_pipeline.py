@@ -196,6 +196,8 @@ def test_failed_video_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixtu
     store = ClipStore(config.store)
     assert list(store.videos["video"]) == ["walk.mp4"]
     assert [failure["video"] for failure in store.failures] == ["empty.mp4", "cut.mp4"]
+    patient_of = pd.read_csv(config.labels, dtype=str).set_index("video")["patient_id"]
+    assert [f["patient_id"] for f in store.failures] == [*patient_of[["empty.mp4", "cut.mp4"]]]
 
 
 def test_unreadable_videos_are_named_first_and_left_out(
