@@ -9,7 +9,7 @@ from asd_experiments.evaluation.calibration import (
     calibration_points,
     expected_calibration_error,
 )
-from asd_experiments.evaluation.figures import calibration_figure
+from asd_experiments.evaluation.figures.calibration import calibration_figure
 from asd_experiments.evaluation.predictions import select_units
 from tests.evaluation.builders import CLASSES, THREE, cases_of, random_table, two_class_table
 

@@ -1,19 +1,14 @@
-import sys
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score
 
-from asd_experiments.evaluation.figures import (
-    confusion_figure,
-    figure_to_array,
-    precision_recall_figure,
-    roc_figure,
-)
+from asd_experiments.evaluation.bands import precision_recall_band, roc_band
+from asd_experiments.evaluation.figures.curves import precision_recall_figure, roc_figure
+from asd_experiments.evaluation.figures.style import figure_to_array
 from asd_experiments.evaluation.predictions import select_units
 
-from .builders import CLASSES, THREE, cases_of, random_table, two_class_table
+from ..builders import CLASSES, THREE, cases_of, random_table, two_class_table
 
 
 def legend_texts(figure: Figure) -> list[str]:
@@ -42,35 +37,6 @@ def small_table():
             (1, "e", "non-ASD", 0.3),
         ]
     )
-
-
-def test_confusion_figure_shows_counts_and_row_percentages():
-    figure = confusion_figure(np.array([[3, 1], [0, 0]]), CLASSES, "Test, 4 patients")
-    axes = figure.axes[0]
-    cells = {(int(t.get_position()[0]), int(t.get_position()[1])): t.get_text() for t in axes.texts}
-    # Position is (column, row): x is predicted, y is true.
-    assert cells == {
-        (0, 0): "3\n75%",
-        (1, 0): "1\n25%",
-        (0, 1): "0\nno case",
-        (1, 1): "0\nno case",
-    }
-    assert [t.get_text() for t in axes.get_xticklabels()] == CLASSES
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["ASD\n(n = 4)", "non-ASD\n(n = 0)"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
-    assert axes.get_title() == "Test, 4 patients"
-
-
-def test_confusion_figure_refuses_another_number_of_classes():
-    with pytest.raises(ValueError, match=r"one row and column per class \(3\), got \(2, 2\)"):
-        confusion_figure(np.eye(2, dtype=int), THREE, "")
-
-
-def test_long_class_names_are_shortened():
-    names = ["a very long name of a disease, not otherwise specified", "b"]
-    figure = confusion_figure(np.eye(2, dtype=int), names, "")
-    (name, _) = (t.get_text() for t in figure.axes[0].get_xticklabels())
-    assert name == "a very long name\nof a disease,…"
 
 
 def test_roc_figure_of_two_classes():
@@ -176,11 +142,21 @@ def test_nothing_is_drawn_beyond_the_picture_or_on_top_of_the_axes(draw, classes
     assert picture.x0 <= axes.yaxis.label.get_window_extent().x0
 
 
-def test_array_is_an_rgb_picture_without_pyplot():
-    loaded = "matplotlib.pyplot" in sys.modules
-    array = figure_to_array(confusion_figure(np.array([[9, 0], [0, 9]]), CLASSES, "Test"))
-    assert array.dtype == np.uint8
-    assert array.shape == (1000, 1200, 3)
-    blue = (array == np.array([0x00, 0x72, 0xB2], dtype=np.uint8)).all(axis=2).mean()
-    assert blue > 0.1  # two of four cells
-    assert ("matplotlib.pyplot" in sys.modules) == loaded
+@pytest.mark.parametrize("classes", [CLASSES, THREE])
+@pytest.mark.parametrize(
+    ("draw", "band_of"), [(roc_figure, roc_band), (precision_recall_figure, precision_recall_band)]
+)
+def test_bands_are_shaded_and_explained_once(draw, band_of, classes):
+    rows = select_units(random_table(classes, 30, 1.0), "test", "patient")
+    cases = cases_of(rows, classes)
+    figure = draw(cases, "", band_of(cases, num_resamples=50))
+    text = "95 % interval at each point (bootstrap over patients)"
+    assert legend_texts(figure).count(text) == 1
+    shades = [area for area in figure.axes[0].collections if area.get_paths()]
+    assert len(shades) == (1 if len(classes) == 2 else 3)
+
+
+def test_without_a_band_none_is_explained():
+    cases = cases_of(two_class_table([(0, "a", "ASD", 0.9), (0, "b", "non-ASD", 0.1)]))
+    figure = roc_figure(cases, "", roc_band(cases))
+    assert not any("interval at each point" in text for text in legend_texts(figure))
