@@ -36,6 +36,9 @@ COMMANDS = {
         config.PreprocessConfig, "asd_experiments.tracking.preprocessing", "run_preprocess"
     ),
     "train": Command(config.TrainConfig, "asd_experiments.tracking.trial", "train"),
+    "evaluate": Command(
+        config.EvaluateConfig, "asd_experiments.tracking.evaluation", "run_evaluate"
+    ),
     "sweep": Command(config.SweepConfig, "asd_experiments.search.sweep", "sweep"),
 }
 

@@ -464,6 +464,14 @@ class SweepConfig:
 
 
 @dataclass(frozen=True, config=_SETTINGS)
+class EvaluateConfig:
+    """Judge a finished trial again by its predictions: metrics, tables, figures and checklist."""
+
+    run: Text
+    """Id of the trial's run, of a training or in a sweep; what is computed is logged there."""
+
+
+@dataclass(frozen=True, config=_SETTINGS)
 class TrialConfig(TrainConfig):
     """A `TrainConfig` in which no number is left open but what follows from another one."""
 

@@ -1,69 +1,78 @@
 """Tables and pictures of a run."""
 
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.multimedia import compress_image_size
+from PIL import Image
 
-from asd_experiments.evaluation.calibration import calibration_points
-from asd_experiments.evaluation.cases import Predictions
-from asd_experiments.evaluation.confusion import confusion_counts
-from asd_experiments.evaluation.curves import precision_recall_points, roc_points
-from asd_experiments.evaluation.figures import (
-    calibration_figure,
-    confusion_figure,
-    figure_to_array,
-    precision_recall_figure,
-    roc_figure,
-)
-from asd_experiments.evaluation.predictions import UNITS
+from asd_experiments.evaluation.figures.style import figure_to_array, figure_to_svg
+
+_CHARTS = "images"  # where MLflow looks for the images of a run's charts
 
 
 def log_table(run_id: str, table: pd.DataFrame, name: str) -> None:
     """Log a table; the ending of its name, .parquet or .csv, says how it is written."""
     with tempfile.TemporaryDirectory(prefix="table_") as folder:
         path = Path(folder) / Path(name).name
-        if path.suffix == ".parquet":
-            table.to_parquet(path, index=False)
-        else:
-            table.to_csv(path, index=False)
+        _write_table(table, path)
         parent = str(Path(name).parent)
         MlflowClient().log_artifact(run_id, str(path), None if parent == "." else parent)
 
 
-def log_evaluation(run_id: str, predictions: Predictions) -> None:
-    """Log confusion matrices and curves of the test predictions, for every unit.
+class Evaluated:
+    """Tables and figures on their way to a run; those of an earlier evaluation are replaced.
 
     Args:
-        run_id: The trial's run.
-        predictions: Predictions of all its folds.
+        run_id: The run.
+        folder: An empty folder for the files.
     """
-    for unit in UNITS:
-        cases, classes = predictions.cases("test", unit), predictions.classes
-        counts = confusion_counts(cases)
-        where = f"test {unit}s, all folds"
-        figures = {
-            "confusion_matrix": confusion_figure(counts, classes, f"Confusion matrix: {where}"),
-            "roc": roc_figure(cases, f"ROC: {where}"),
-            "precision_recall": precision_recall_figure(cases, f"Precision and recall: {where}"),
-            "calibration": calibration_figure(cases, f"Calibration: {where}"),
-        }
-        for name, figure in figures.items():
-            log_picture(run_id, f"{name}_{unit}", figure)
-        table = pd.DataFrame(counts, index=pd.Index(classes, name="true"), columns=classes)
-        log_table(run_id, table.reset_index(), f"tables/confusion_matrix_{unit}.csv")
-        for name, points in {
-            "roc": roc_points,
-            "precision_recall": precision_recall_points,
-            "calibration": calibration_points,
-        }.items():
-            log_table(run_id, points(cases), f"tables/{name}_{unit}.csv")
+
+    def __init__(self, run_id: str, folder: Path) -> None:
+        self._run_id = run_id
+        self._folder = folder
+        self._charts = [item.path for item in MlflowClient().list_artifacts(run_id, _CHARTS)]
+
+    def add_table(self, name: str, table: pd.DataFrame) -> None:
+        """Add `tables/<name>.csv`."""
+        _write_table(table, self._file("tables", f"{name}.csv"))
+
+    def add_figure(self, name: str, figure: Figure) -> None:
+        """Add a figure three times: a chart of the run page, a picture, and one that scales."""
+        pixels = figure_to_array(figure)
+        picture = Image.fromarray(pixels)
+        picture.save(self._file("figures", f"{name}.png"))
+        self._file("figures", f"{name}.svg").write_text(figure_to_svg(figure), encoding="utf-8")
+        # Beside the key MLflow puts the step, the time and a random number into a file's name.
+        earlier = [path for path in self._charts if re.match(rf"{_CHARTS}/{name}[+%]", path)]
+        for path in earlier:
+            chart = compress_image_size(picture.copy()) if path.endswith(".webp") else picture
+            chart.save(self._file(*Path(path).parts))
+        if not earlier:
+            MlflowClient().log_image(self._run_id, pixels, key=name, step=0)
+
+    def _file(self, *parts: str) -> Path:
+        path = self._folder.joinpath(*parts)
+        path.parent.mkdir(exist_ok=True)
+        return path
 
 
-def log_picture(run_id: str, name: str, figure: Figure) -> None:
-    """Log a figure twice: as an image chart of the run page, and as a file to download."""
-    client, picture = MlflowClient(), figure_to_array(figure)
-    client.log_image(run_id, picture, key=name, step=0)
-    client.log_image(run_id, picture, artifact_file=f"figures/{name}.png")
+@contextmanager
+def evaluated(run_id: str) -> Iterator[Evaluated]:
+    """Collect tables and figures, and log all of them at once."""
+    with tempfile.TemporaryDirectory(prefix="evaluation_") as folder:
+        yield Evaluated(run_id, Path(folder))
+        MlflowClient().log_artifacts(run_id, folder)
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    if path.suffix == ".parquet":
+        table.to_parquet(path, index=False)
+    else:
+        table.to_csv(path, index=False)

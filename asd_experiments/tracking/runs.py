@@ -31,6 +31,9 @@ ERROR = "asd.error"
 GOES_ON_WITH = "asd.goes_on_with"
 """Tag of a run that was made to resume another: that run."""
 
+RESOLVED = "resolved/"
+"""Begins the name of a parameter whose raw text `mlflow run` had logged before."""
+
 OPEN_STATES = ("RUNNING", "SCHEDULED")
 """States of runs that have not ended."""
 
@@ -43,6 +46,8 @@ def use_tracking_store(uri: str | None = None) -> None:
     Args:
         uri: Track to this address instead.
     """
+    # What is read and written here takes a moment; its bars would run into those of the training.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     if uri or not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(uri or f"sqlite:///{Path('mlflow.db').resolve()}")
 
@@ -225,7 +230,7 @@ def log_parameters(run_id: str, parameters: Mapping[str, object]) -> None:
         if name not in known:
             params.append(Param(name, text))
         elif known[name] not in (text, f"'{text}'"):
-            params.append(Param(f"resolved/{name}", text))
+            params.append(Param(f"{RESOLVED}{name}", text))
     client.log_batch(run_id, params=params)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from asd_experiments.config import TrainConfig, TrialConfig, close_defaults
 from asd_experiments.data.store import ClipStore
@@ -17,11 +16,12 @@ from asd_experiments.demo import DEMO_DEFAULTS, demo_store
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.collapse import find_collapse
-from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.interruption import Interrupted
 from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.progress import Progress, TrialProgress
-from asd_experiments.tracking.artifacts import log_evaluation, log_table
+from asd_experiments.tracking.artifacts import log_table
+from asd_experiments.tracking.evaluation import log_evaluation
+from asd_experiments.tracking.finished_trial import PREDICTIONS
 from asd_experiments.tracking.model import TrialModelWriter
 from asd_experiments.tracking.runs import (
     child_run,
@@ -168,16 +168,13 @@ def run_trial(
         if collapsed:
             report_collapse(run_id, collapsed, validation.num_folds)
         table, classes = pd.concat(tables, ignore_index=True), validation.classes
-        log_table(run_id, table, "predictions.parquet")
-        predictions = Predictions(table, classes, config.positive_class)
-        metrics = evaluate(predictions)
-        judged = {f"Objective/{name}": metrics[name] for name in judged_by if name in metrics}
-        log_metrics(run_id, {**judged, **metrics, **model_figures(config, len(classes))})
-        MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, summary(metrics))
-        log_evaluation(run_id, predictions)
-        card = model_card(config, store, validation, predictions.thresholds)
+        log_table(run_id, table, PREDICTIONS)
+        thresholds = Predictions(table, classes, config.positive_class).thresholds
+        card = model_card(config, store, validation, thresholds)
         model_uri = model.log(run_id, card, store.weights())
         MlflowClient().set_tag(run_id, MODEL, model_uri)
+        metrics = log_evaluation(run_id, judged_by=judged_by)
+        log_metrics(run_id, model_figures(config, len(classes)))
         return metrics, model_uri
 
 

@@ -18,9 +18,13 @@ from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
 from asd_experiments.tracking.model import ModelCard
 from asd_experiments.tracking.runs import log_metrics, log_parameters
+from asd_experiments.tracking.videos import log_videos
 from asd_experiments.training.cross_validation import CrossValidation
 from asd_experiments.training.fit import FoldResult, precision, training_device
 from asd_experiments.training.start import normalisation_of
+
+FOLDS = "folds.csv"
+"""Artifact of a trial: which patient was in which part of every fold."""
 
 COLLAPSED = "asd.collapsed"
 """Tag of the run of a fold, and of its trial, whose network gives every patient one answer."""
@@ -67,7 +71,8 @@ def log_start(
     log_parameters(run_id, {**resolved, **facts, **scale, **weights})
     client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
     client.log_dict(run_id, {**store_origin(store), "failures": store.failures}, "store.json")
-    log_table(run_id, validation.manifest, "folds.csv")
+    log_table(run_id, validation.manifest, FOLDS)
+    log_videos(run_id, store)
     client.log_inputs(run_id, [dataset_input(store, "training")])
 
 

@@ -1,0 +1,198 @@
+"""All that a trial's run shows of its predictions: the command `evaluate`, and a training's end."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import pandas as pd
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+from asd_experiments.config import EvaluateConfig
+from asd_experiments.evaluation.bands import precision_recall_band, roc_band
+from asd_experiments.evaluation.calibration import calibration_points
+from asd_experiments.evaluation.cases import Cases, Predictions
+from asd_experiments.evaluation.confusion import confusion_counts
+from asd_experiments.evaluation.curves import precision_recall_points, roc_points
+from asd_experiments.evaluation.decision_curve import decision_curve
+from asd_experiments.evaluation.failures import misclassified_patients, worst_clips
+from asd_experiments.evaluation.figures.calibration import calibration_figure
+from asd_experiments.evaluation.figures.confusion import confusion_by_fold_figure, confusion_figure
+from asd_experiments.evaluation.figures.curves import precision_recall_figure, roc_figure
+from asd_experiments.evaluation.figures.decision import decision_figure
+from asd_experiments.evaluation.figures.flow import flow_figure
+from asd_experiments.evaluation.figures.learning import learning_figure
+from asd_experiments.evaluation.figures.style import MOST_PANELS
+from asd_experiments.evaluation.figures.subgroups import subgroup_figure
+from asd_experiments.evaluation.metrics import evaluate
+from asd_experiments.evaluation.participant_flow import participant_flow
+from asd_experiments.evaluation.predictions import UNITS, Unit
+from asd_experiments.evaluation.subgroups import subgroup_columns, subgroup_table
+from asd_experiments.interruption import Interrupted
+from asd_experiments.tracking.artifacts import Evaluated, evaluated
+from asd_experiments.tracking.checklist import log_checklist
+from asd_experiments.tracking.finished_trial import FinishedTrial, read_table
+from asd_experiments.tracking.learning import learning_history
+from asd_experiments.tracking.runs import (
+    command_run,
+    log_metrics,
+    log_parameters,
+    use_tracking_store,
+    where_to_see,
+)
+from asd_experiments.tracking.trial_record import FOLDS, summary
+from asd_experiments.tracking.videos import add_videos, excluded_videos
+
+EVALUATES = "asd.evaluates"
+"""Tag of a run of `evaluate`: run of the trial that it judged."""
+
+
+def run_evaluate(config: EvaluateConfig) -> str:
+    """Judge a finished trial again; what comes out is logged to the trial's run.
+
+    Returns:
+        Id of the command's own run, which only says which trial it judged.
+
+    Raises:
+        InputError: If the run is unknown, no trial, not finished, or without predictions.
+    """
+    use_tracking_store()
+    trial = FinishedTrial.read(config.run)
+    try:
+        with command_run(None, f"evaluate {trial.name}") as run_id:
+            _log_link(run_id, config, trial)
+            why_no_videos = add_videos(trial)
+            metrics = log_evaluation(trial.run_id)
+    except Interrupted as error:
+        raise SystemExit(f"evaluate: {error}; run it again to log everything") from error
+    print(f"\n{summary(metrics)}\n")
+    if why_no_videos:
+        print(f"No subgroups: {why_no_videos}")
+    print("\n".join(where_to_see(trial.run_id)))
+    return run_id
+
+
+def log_evaluation(run_id: str, *, judged_by: Sequence[str] = ()) -> dict[str, float]:
+    """Compute and log all that a trial's run shows of its predictions, from nothing but the run.
+
+    What was logged before under the same names is replaced.
+
+    Args:
+        run_id: The trial's run, which holds the predictions, the folds and, but for older runs,
+            the labels of the videos.
+        judged_by: Metrics to log first of all, as `Objective/...` too: MLflow's page that compares
+            runs draws the metric that was logged first.
+
+    Returns:
+        The metrics.
+    """
+    client = MlflowClient()
+    run = client.get_run(run_id)
+    trial = FinishedTrial.of(run)
+    metrics = evaluate(trial.predictions)
+    judged = {f"Objective/{name}": metrics[name] for name in judged_by if name in metrics}
+    logged = run.data.metrics
+    values = {**judged, **metrics}
+    log_metrics(run_id, {name: v for name, v in values.items() if logged.get(name) != v})
+    client.set_tag(run_id, MLFLOW_RUN_NOTE, summary(metrics))
+    with evaluated(run_id) as results:
+        for unit in UNITS:
+            _add_unit(results, trial.predictions, unit)
+        _add_failures(results, trial.predictions)
+        _add_subgroups(results, trial)
+        _add_participants(results, trial)
+        _add_learning(results, trial)
+    columns = [] if trial.videos is None else list(trial.videos.columns)
+    log_checklist(run_id, has_readers=any(name.startswith("reader_") for name in columns))
+    return metrics
+
+
+def _log_link(run_id: str, config: EvaluateConfig, trial: FinishedTrial) -> None:
+    """Say in the command's own run which trial it judges, and lead there."""
+    client = MlflowClient()
+    client.set_tag(run_id, "asd.level", "evaluation")
+    client.set_tag(run_id, EVALUATES, trial.run_id)
+    log_parameters(run_id, asdict(config))
+    page = f"#/experiments/{trial.run.info.experiment_id}/runs/{trial.run_id}"
+    note = f"Everything that was computed is in the run of the trial: [{trial.name}]({page})."
+    client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
+
+
+def _add_unit(results: Evaluated, predictions: Predictions, unit: Unit) -> None:
+    """Curves and confusion matrices of the test cases."""
+    cases = predictions.cases("test", unit)
+    where = f"test {unit}s, all folds"
+    roc, precision_recall = roc_band(cases), precision_recall_band(cases)
+    decision = decision_curve(cases)
+    figures = {
+        "roc": roc_figure(cases, f"ROC: {where}", roc),
+        "precision_recall": precision_recall_figure(
+            cases, f"Precision and recall: {where}", precision_recall
+        ),
+        "calibration": calibration_figure(cases, f"Calibration: {where}"),
+        "decision_curve": decision_figure(decision, f"Decision curve: {where}"),
+    }
+    tables = {
+        "roc": roc_points(cases),
+        "roc_band": roc,
+        "precision_recall": precision_recall_points(cases),
+        "precision_recall_band": precision_recall,
+        "calibration": calibration_points(cases),
+        "decision_curve": decision,
+    }
+    for name, figure in figures.items():
+        results.add_figure(f"{name}_{unit}", figure)
+    for name, table in tables.items():
+        results.add_table(f"{name}_{unit}", table)
+    _add_confusion(results, cases, unit)
+
+
+def _add_confusion(results: Evaluated, cases: Cases, unit: Unit) -> None:
+    counts, folds = confusion_counts(cases), list(cases.by_fold())
+    title = f"Confusion matrix: test {unit}s, all folds"
+    results.add_figure(f"confusion_matrix_{unit}", confusion_figure(counts, cases.classes, title))
+    results.add_table(f"confusion_matrix_{unit}", _confusion_table(cases))
+    by_fold = [_confusion_table(own).assign(fold=fold) for fold, own in folds]
+    name = f"confusion_matrix_by_fold_{unit}"
+    results.add_table(name, pd.concat(by_fold)[["fold", "true", *cases.classes]])
+    if len(folds) < MOST_PANELS:  # with a panel for all folds together
+        title = f"Confusion matrices: test {unit}s"
+        results.add_figure(name, confusion_by_fold_figure(cases, title))
+
+
+def _confusion_table(cases: Cases) -> pd.DataFrame:
+    counts = pd.DataFrame(confusion_counts(cases), columns=cases.classes)
+    counts.insert(0, "true", cases.classes)
+    return counts
+
+
+def _add_failures(results: Evaluated, predictions: Predictions) -> None:
+    results.add_table("misclassified_patients", misclassified_patients(predictions))
+    results.add_table("worst_clips", worst_clips(predictions))
+
+
+def _add_subgroups(results: Evaluated, trial: FinishedTrial) -> None:
+    if trial.videos is None or not subgroup_columns(trial.videos):
+        return
+    table = subgroup_table(trial.predictions, trial.videos)
+    results.add_table("subgroups", table)
+    title = "Subgroups: test patients, all folds"
+    results.add_figure("subgroups", subgroup_figure(table, title))
+
+
+def _add_participants(results: Evaluated, trial: FinishedTrial) -> None:
+    manifest = read_table(trial.run, FOLDS)
+    if manifest is None:
+        return
+    table = trial.predictions.table
+    flow = participant_flow(table, manifest, excluded_videos(trial.run_id))
+    results.add_table("participant_flow", flow)
+    results.add_figure("participant_flow", flow_figure(flow, "Participants"))
+
+
+def _add_learning(results: Evaluated, trial: FinishedTrial) -> None:
+    history = learning_history(trial.run)
+    if history.empty:
+        return
+    results.add_table("learning_curves", history)
+    if history["fold"].nunique() <= MOST_PANELS:
+        results.add_figure("learning_curves", learning_figure(history, "Learning curves"))
