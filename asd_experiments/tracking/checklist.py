@@ -149,7 +149,7 @@ ITEMS = (
         "comparison with another trial on the same patients",
         "CLAIM 29, STARD 14",
         (),
-        "needs two trials",
+        "needs two trials: the command `ablation`",
     ),
     _Item(
         "subgroups",
@@ -167,6 +167,7 @@ ITEMS = (
         "failure analysis: misclassified patients and their worst clips",
         "CLAIM 31, 37",
         ("file tables/misclassified_patients.csv", "file tables/worst_clips.csv"),
+        "what the networks looked at: the command `explain`",
     ),
     _Item(
         "prediction table, from which everything can be recomputed",

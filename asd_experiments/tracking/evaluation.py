@@ -1,6 +1,6 @@
 """All that a trial's run shows of its predictions: the command `evaluate`, and a training's end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import pandas as pd
@@ -71,7 +71,9 @@ def run_evaluate(config: EvaluateConfig) -> str:
     return run_id
 
 
-def log_evaluation(run_id: str, *, judged_by: Sequence[str] = ()) -> dict[str, float]:
+def log_evaluation(
+    run_id: str, *, judged_by: Sequence[str] = (), model: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Compute and log all that a trial's run shows of its predictions, from nothing but the run.
 
     What was logged before under the same names is replaced.
@@ -81,6 +83,7 @@ def log_evaluation(run_id: str, *, judged_by: Sequence[str] = ()) -> dict[str, f
             the labels of the videos.
         judged_by: Metrics to log first of all, as `Objective/...` too: MLflow's page that compares
             runs draws the metric that was logged first.
+        model: Figures of the model, which a training logs with the metrics.
 
     Returns:
         The metrics.
@@ -91,7 +94,7 @@ def log_evaluation(run_id: str, *, judged_by: Sequence[str] = ()) -> dict[str, f
     metrics = evaluate(trial.predictions)
     judged = {f"Objective/{name}": metrics[name] for name in judged_by if name in metrics}
     logged = run.data.metrics
-    values = {**judged, **metrics}
+    values = {**judged, **metrics, **(model or {})}
     log_metrics(run_id, {name: v for name, v in values.items() if logged.get(name) != v})
     client.set_tag(run_id, MLFLOW_RUN_NOTE, summary(metrics))
     with evaluated(run_id) as results:

@@ -173,8 +173,8 @@ def run_trial(
         card = model_card(config, store, validation, thresholds)
         model_uri = model.log(run_id, card, store.weights())
         MlflowClient().set_tag(run_id, MODEL, model_uri)
-        metrics = log_evaluation(run_id, judged_by=judged_by)
-        log_metrics(run_id, model_figures(config, len(classes)))
+        model_size = model_figures(config, len(classes))
+        metrics = log_evaluation(run_id, judged_by=judged_by, model=model_size)
         return metrics, model_uri
 
 

@@ -9,13 +9,14 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from asd_experiments.config import TrainConfig
+from asd_experiments.config import EvaluateConfig, TrainConfig
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.temperature import HIGHEST, LOWEST
 from asd_experiments.models.backbones import build_backbone
 from asd_experiments.models.size import model_size
+from asd_experiments.tracking.evaluation import run_evaluate
 from asd_experiments.tracking.trial import default_name, train
 from asd_experiments.tracking.trial_record import TEMPERATURE
 from tests.tracking.conftest import small_training
@@ -124,6 +125,23 @@ def test_pictures_are_there_for_every_unit_as_charts_and_as_files(trial):
             assert f"{name}_{unit}" in images
     roc = pd.read_csv(artifact(run_id, "tables/roc_patient.csv"))
     assert {"fold", "false_positive_rate", "true_positive_rate"} <= set(roc.columns)
+
+
+def test_the_labels_of_the_videos_are_logged_without_what_the_store_adds(trial, small_store):
+    videos = pd.read_csv(artifact(trial.info.run_id, "videos.csv"))
+    assert videos.columns.tolist() == ["video", "patient_id", "label", "site"]
+    assert videos["video"].tolist() == small_store.videos["video"].tolist()
+
+
+def test_judging_the_trial_again_changes_nothing(trial):
+    client, run_id = MlflowClient(), trial.info.run_id
+    names = [item.path for item in client.list_artifacts(run_id, "tables")] + ["checklist.md"]
+    before = {name: artifact(run_id, name).read_bytes() for name in names}
+    assert "tables/subgroups.csv" in names and "tables/learning_curves.csv" in names
+    run_evaluate(EvaluateConfig(run=run_id))
+    assert {name: artifact(run_id, name).read_bytes() for name in names} == before
+    assert {i.path for i in client.list_artifacts(run_id, "tables")} <= set(names)
+    assert client.get_run(run_id).data.metrics == trial.data.metrics
 
 
 def test_confusion_counts_are_a_table_too(trial):

@@ -38,7 +38,7 @@ _LINE_CHARACTERS = 55  # of text that fit side by side
 
 def blank_figure(height_in: float) -> Figure:
     """A figure without axes, with room around them."""
-    layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
+    layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06, wspace=0.05)
     return Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout=layout)
 
 
