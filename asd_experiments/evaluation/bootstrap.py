@@ -30,6 +30,14 @@ def classes_of_groups(cases: Cases) -> Bool[np.ndarray, "group num_classes"]:
     return holds
 
 
+def strata_of_groups(
+    holds: Bool[np.ndarray, "group num_classes"],
+) -> Int[np.ndarray, " group"]:
+    """Within what groups are drawn: their class, or all together where a group holds several."""
+    single_class = bool((holds.sum(axis=1) == 1).all())
+    return holds.argmax(axis=1) if single_class else np.zeros(len(holds), dtype=np.int64)
+
+
 def draw_groups(
     cases: Cases, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> Float[np.ndarray, "draw group"] | None:
@@ -55,9 +63,7 @@ def draw_groups(
     holds = classes_of_groups(cases)
     if (holds.sum(axis=0) < _MIN_GROUPS).any():
         return None
-    rng = np.random.default_rng(seed)
-    single_class = bool((holds.sum(axis=1) == 1).all())
-    strata = holds.argmax(axis=1) if single_class else np.zeros(len(holds), dtype=np.int64)
+    rng, strata = np.random.default_rng(seed), strata_of_groups(holds)
     weights = np.empty((num_resamples, len(holds)))
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)

@@ -8,11 +8,12 @@ from jaxtyping import Bool, Float, Int
 from scipy import optimize, stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from asd_experiments.evaluation.bca import bca_interval, with_observed
 from asd_experiments.evaluation.bootstrap import (
     NUM_RESAMPLES,
+    classes_of_groups,
     draw_groups,
     group_numbers,
-    percentile_interval,
 )
 from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.interval import Interval, check_level
@@ -170,8 +171,8 @@ def auroc_interval(
     separated = separated_intervals(cases, level)
     if "auroc" in separated:
         return separated["auroc"]
-    areas = [_auroc_draws(contest, weights) for contest in _contests(cases).values()]
-    return percentile_interval(np.mean(areas, axis=0), level)
+    areas = ranking_draws(cases, with_observed(weights), ("auroc",))["auroc"]
+    return bca_interval(areas, classes_of_groups(cases), level)
 
 
 def _contests(cases: Cases) -> dict[str, _Contest]:

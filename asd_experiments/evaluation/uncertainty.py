@@ -5,11 +5,12 @@ from collections.abc import Collection
 import numpy as np
 from jaxtyping import Float
 
+from asd_experiments.evaluation.bca import bca_interval, with_observed
 from asd_experiments.evaluation.bootstrap import (
     NUM_RESAMPLES,
+    classes_of_groups,
     draw_groups,
     group_numbers,
-    percentile_interval,
 )
 from asd_experiments.evaluation.calibration import squared_errors
 from asd_experiments.evaluation.cases import Cases
@@ -29,7 +30,7 @@ def metric_intervals(
 
     Where every group has one case (patients, as a rule), cases are independent: shares of cases
     have Wilson's interval and likelihood ratios the log method's. Everything else, and these too
-    where groups have several cases, has the percentiles of one bootstrap over groups.
+    where groups have several cases, has the corrected percentiles of one bootstrap over groups.
 
     A share of 0 or 1 does not vary when groups are drawn: it has Wilson's interval with the number
     of groups it is made of as the number of cases. AUROC and AUPRC of separated classes have
@@ -55,8 +56,9 @@ def metric_intervals(
     independent = len(matrices.counts) == len(cases)
     intervals = {}
     if weights is not None:
-        for name, draws in metric_draws(cases, weights).items():
-            interval = percentile_interval(draws, level)
+        holds = classes_of_groups(cases)
+        for name, values in metric_draws(cases, with_observed(weights)).items():
+            interval = bca_interval(values, holds, level)
             if interval is not None and name != _NO_ESTIMATE:
                 intervals[name] = interval
         intervals |= separated_intervals(cases, level)

@@ -99,7 +99,7 @@ class PredictedCohort:
 
 
 def simulate_predictions(
-    cohort: PredictedCohort, patient_aurocs: Sequence[float], *, correlation: float = 0, seed: int
+    cohort: PredictedCohort, patient_aurocs: Sequence[float], *, correlation: float = 0.0, seed: int
 ) -> list[pd.DataFrame]:
     """Draw the prediction tables of trials that were tested on the same clips.
 
@@ -138,7 +138,9 @@ def simulate_predictions(
 
 
 def _clips(
-    cohort: PredictedCohort, labels: Int[np.ndarray, " patient"], counts: Int[np.ndarray, " patient"]
+    cohort: PredictedCohort,
+    labels: Int[np.ndarray, " patient"],
+    counts: Int[np.ndarray, " patient"],
 ) -> pd.DataFrame:
     """Whom and what every clip shows, in every fold and split that it stands in."""
     patients = np.repeat(np.arange(len(labels)), counts)
