@@ -40,6 +40,7 @@ COMMANDS = {
         config.EvaluateConfig, "asd_experiments.tracking.evaluation", "run_evaluate"
     ),
     "sweep": Command(config.SweepConfig, "asd_experiments.search.sweep", "sweep"),
+    "ablation": Command(config.AblationConfig, "asd_experiments.reporting.ablation", "ablation"),
 }
 
 

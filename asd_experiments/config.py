@@ -55,6 +55,7 @@ Device = Literal["auto", "cpu", "gpu"]
 FreezeName = Literal["none", "stem", "backbone", "all_but_last_stage"]
 PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
 SegmenterName = Literal["background", "grabcut", "torchvision"]
+UnitName = Literal["patient", "video", "clip"]
 FlowName = Literal["dis", "raft_small", "raft_large"]
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -469,6 +470,59 @@ class EvaluateConfig:
 
     run: Text
     """Id of the trial's run, of a training or in a sweep; what is computed is logged there."""
+
+
+@dataclass(frozen=True, config=_SETTINGS)
+class AblationConfig:
+    """Compare finished trials: the ablation table, with uncertainty, as a page and for a paper."""
+
+    sweep: Annotated[str | None, Unset] = None
+    """Id of the run of a sweep, all of whose finished trials are compared."""
+
+    runs: Annotated[str | None, Unset] = None
+    """Ids of the runs of trials, separated by commas, in the place of a sweep."""
+
+    experiment: Annotated[str | None, Unset] = None
+    """Name of an experiment, all of whose finished trials are compared, in the place of a sweep."""
+
+    filter: Annotated[str | None, Unset] = None
+    """Which trials of the experiment, as MLflow filters runs: params.fusion = 'gated'."""
+
+    unit: UnitName = "patient"
+    """What counts as one case: patient, video or clip."""
+
+    metrics: Text = "accuracy,f1,auroc"
+    """Columns of the table, separated by commas."""
+
+    rows: Annotated[str | None, Unset] = None
+    """Parameters, separated by commas, whose levels are the rows: fusion,backbone. Not given: one
+    row per configuration."""
+
+    reference: Annotated[str | None, Unset] = None
+    """Row that the others are compared with: its name or the id of its run. Not given: the best by
+    inner validation."""
+
+    digits: Annotated[int, Field(ge=2, le=6)] = 3
+    """Digits of the figures in the table; files of numbers hold all."""
+
+    published: bool = False
+    """Show the published figures beside, as a named reference."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the bootstrap."""
+
+    run_name: Annotated[str | None, Unset] = None
+    """Name of the run in MLflow. Not given: ablation and what is compared."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "AblationConfig":
+        given = [name for name in ("sweep", "runs", "experiment") if getattr(self, name)]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise ValueError(f"give one of sweep=, runs= and experiment=, got {found}")
+        if self.filter and not self.experiment:
+            raise ValueError("filter: belongs to experiment=, which is not given")
+        return self
 
 
 @dataclass(frozen=True, config=_SETTINGS)

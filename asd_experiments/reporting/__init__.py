@@ -1,0 +1,1 @@
+"""Tables and pages about trials that have finished; nothing here trains."""

@@ -1,0 +1,218 @@
+"""The command `ablation`: finished trials become a table for the paper, and a page to read."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from asd_experiments.config import AblationConfig
+from asd_experiments.errors import InputError, did_you_mean
+from asd_experiments.evaluation.comparison import COMPARED_METRICS
+from asd_experiments.reporting import figures
+from asd_experiments.reporting.effects import Effect, main_effects
+from asd_experiments.reporting.optimism import Optimism, optimism
+from asd_experiments.reporting.page import render
+from asd_experiments.reporting.readers import Reader, judge_readers
+from asd_experiments.reporting.rows import Comparison, compare
+from asd_experiments.reporting.selection import Selection, select, winner_of
+from asd_experiments.reporting.table import make_table, to_frame, to_latex, to_markdown
+from asd_experiments.tracking.ablation import log_ablation
+from asd_experiments.tracking.finished_trial import FinishedTrial
+from asd_experiments.tracking.runs import command_run, use_tracking_store, where_to_see
+from asd_experiments.tracking.sweep import compare_link
+
+_INNER = re.compile(r"val/(patient|video|clip)/(\w+)")
+
+
+def ablation(config: AblationConfig) -> str:
+    """Compare finished trials and log the table, the page and the figures to a run of their own.
+
+    Returns:
+        Id of the run.
+
+    Raises:
+        InputError: If the trials cannot be found or compared; before the run is made.
+    """
+    use_tracking_store()
+    metrics = _metrics_of(config.metrics)
+    selection = select(config)
+    trials = selection.trials
+    comparison = compare(
+        selection,
+        unit=config.unit,
+        metrics=metrics,
+        by=_listed(config.rows or ""),
+        reference=config.reference or _winner(selection),
+        seed=config.seed,
+    )
+    main = "auroc" if "auroc" in metrics else metrics[0]
+    readers = judge_readers(trials, comparison, seed=config.seed)
+    effects = main_effects(
+        [trial.parameters for trial in trials], comparison.varied, comparison.sampled[main]
+    )
+    prices = list(_prices(selection, config.seed))
+    ids = [trial.run_id for trial in trials]
+    table = make_table(comparison, readers, ids, digits=config.digits, published=config.published)
+    drawn = dict(_figures(comparison, readers, effects, main))
+    title = f"Ablation: {len(comparison.rows)} rows from {len(trials)} trials"
+    told = _told(selection)
+    link = compare_link([trial.run for trial in trials])
+    markdown = "\n\n".join(
+        [
+            f"**{title}.** {told}",
+            to_markdown(table),
+            _price_text(prices),
+            _link_text(link, selection),
+        ]
+    )
+    page = render(
+        title=title,
+        told=told,
+        table=table,
+        effects=effects,
+        prices=prices,
+        figures=drawn,
+        metric=main,
+        published=config.published,
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    default = f"ablation of {_source(config, selection)}"
+    with command_run(config.run_name, default) as run_id:
+        log_ablation(
+            run_id,
+            parameters={k: v for k, v in asdict(config).items() if v is not None},
+            trials=ids,
+            frames={
+                "ablation.csv": to_frame(comparison, readers, ids),
+                "effects.csv": _frame(effects),
+            },
+            texts={
+                "ablation.md": markdown,
+                "ablation.tex": to_latex(table, f"{title}. {told}"),
+                "ablation.html": page,
+            },
+            figures=drawn,
+            metrics=_logged(comparison, selection, prices),
+            note=markdown,
+        )
+    print(f"\n{markdown}\n")
+    print("\n".join(where_to_see(run_id)))
+    return run_id
+
+
+def _metrics_of(text: str) -> list[str]:
+    metrics = _listed(text)
+    if unknown := [name for name in metrics if name not in COMPARED_METRICS]:
+        raise InputError(
+            f"metrics: unknown metric {unknown[0]!r}{did_you_mean(unknown[0], COMPARED_METRICS)}; "
+            f"choose of: {', '.join(COMPARED_METRICS)}"
+        )
+    if not metrics:
+        raise InputError("metrics: name at least one")
+    return metrics
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _told(selection: Selection) -> str:
+    """How many configurations were tried to get these, which a reader has to know."""
+    told = f"{selection.num_tried} configurations were tried"
+    if selection.left_out:
+        told += "; not compared: " + ", ".join(
+            f"{count} {state}" for state, count in selection.left_out.items()
+        )
+    return told + ". The more are tried, the better the best of them looks."
+
+
+def _winner(selection: Selection) -> str | None:
+    """The trial that the sweep chose, if there is one sweep and the trial is compared."""
+    winners = [won[0] for sweep in selection.sweeps if (won := winner_of(sweep)) is not None]
+    known = {trial.run_id for trial in selection.trials}
+    return winners[0] if len(winners) == 1 and winners[0] in known else None
+
+
+def _prices(selection: Selection, seed: int) -> Iterator[Optimism]:
+    """What the winner of each sweep was chosen by, and what its outer test patients say."""
+    by_run: Mapping[str, FinishedTrial] = {trial.run_id: trial for trial in selection.trials}
+    for sweep in selection.sweeps:
+        run_id, judged = winner_of(sweep) or ("", "")
+        found = _INNER.fullmatch(judged)
+        if run_id in by_run and found and found[2] in COMPARED_METRICS:
+            yield optimism(by_run[run_id], found[1], found[2], seed=seed)  # type: ignore[arg-type]
+
+
+def _price_text(prices: Sequence[Optimism]) -> str:
+    return "\n\n".join(price.told() for price in prices)
+
+
+def _figures(
+    comparison: Comparison, readers: Sequence[Reader], effects: Sequence[Effect], main: str
+) -> Iterator[tuple[str, Figure]]:
+    for metric in comparison.metrics:
+        yield f"rows_{metric}", figures.rows_figure(comparison, readers, metric)
+    if effects:
+        yield "effects", figures.effects_figure(effects, main, comparison.unit)
+    if readers and len(comparison.reference.members) == 1:
+        yield "readers", figures.readers_figure(comparison, readers)
+
+
+def _link_text(link: str, selection: Selection) -> str:
+    sweeps = ", ".join(
+        f"[{s.info.run_name}](#/experiments/{s.info.experiment_id}/runs/{s.info.run_id})"
+        for s in selection.sweeps
+    )
+    told = f"[Compare these trials in MLflow]({link})."
+    return f"{told} Of: {sweeps}." if sweeps else told
+
+
+def _frame(effects: Sequence[Effect]) -> pd.DataFrame:
+    rows = []
+    for effect in effects:
+        for level in effect.levels:
+            ends = level.mean.interval or (None, None)
+            difference = level.difference
+            between = (difference.interval if difference else None) or (None, None)
+            rows.append(
+                {
+                    "parameter": effect.name,
+                    "level": level.value,
+                    "num_trials": level.num_trials,
+                    "matched_settings": effect.num_matched,
+                    "mean": level.mean.value,
+                    "ci_low": ends[0],
+                    "ci_high": ends[1],
+                    "difference_to_first": difference.value if difference else None,
+                    "difference_ci_low": between[0],
+                    "difference_ci_high": between[1],
+                    "difference_p": difference.p if difference else None,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _source(config: AblationConfig, selection: Selection) -> str:
+    if config.sweep:
+        return str(selection.sweeps[0].info.run_name)
+    return str(config.experiment or f"{len(selection.trials)} trials")
+
+
+def _logged(
+    comparison: Comparison, selection: Selection, prices: Sequence[Optimism]
+) -> dict[str, float]:
+    values = {
+        "num_rows": float(len(comparison.rows)),
+        "num_trials": float(len(selection.trials)),
+        "num_tried": float(selection.num_tried),
+    }
+    for metric in comparison.metrics:
+        values[f"reference/{metric}"] = comparison.reference.figures[metric].value
+    if len(prices) == 1:
+        values["optimism"] = prices[0].difference.value
+        if interval := prices[0].difference.interval:
+            values |= {"optimism_ci_low": interval.low, "optimism_ci_high": interval.high}
+    return values

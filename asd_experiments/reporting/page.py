@@ -1,0 +1,74 @@
+"""The ablation as one HTML file: it needs no network, reads light and dark, and prints."""
+
+from collections.abc import Mapping, Sequence
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from asd_experiments.evaluation.figures.style import figure_to_svg
+from asd_experiments.reporting.effects import Effect
+from asd_experiments.reporting.optimism import Optimism
+from asd_experiments.reporting.published import SOURCE, UNIT
+from asd_experiments.reporting.table import Table, figure_text, p_text, title_of
+
+_CAPTIONS = {
+    "effects": "Main effects: marginal means over the other parameters",
+    "readers": "Human readers beside the reference row",
+}
+
+
+def render(
+    *,
+    title: str,
+    told: str,
+    table: Table,
+    effects: Sequence[Effect],
+    prices: Sequence[Optimism],
+    figures: Mapping[str, Figure],
+    metric: str,
+    published: bool,
+    made_at: str,
+) -> str:
+    """Write the page.
+
+    Args:
+        title: Its heading.
+        told: How many configurations were tried.
+        table: The ablation table.
+        effects: Main effects.
+        prices: What choosing a winner cost.
+        figures: By name.
+        metric: Metric of the main effects.
+        published: Whether the table holds published figures.
+        made_at: When the page was made.
+    """
+    environment = Environment(
+        loader=PackageLoader("asd_experiments.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"figure": figure_text, "p": p_text}
+    return environment.get_template("ablation.html").render(
+        title=title,
+        told=told,
+        table=table,
+        effects=effects,
+        prices=prices,
+        figures=[(_caption(name), _svg(figure)) for name, figure in figures.items()],
+        metric=title_of(metric),
+        published=f"{UNIT} Source: {SOURCE}." if published else "",
+        made_at=made_at,
+    )
+
+
+def _caption(name: str) -> str:
+    return _CAPTIONS.get(name) or f"{title_of(name.removeprefix('rows_'))} of every row"
+
+
+def _svg(figure: Figure) -> Markup:
+    """A figure as markup of the page."""
+    text = figure_to_svg(figure)
+    return Markup(text[text.index("<svg") :])

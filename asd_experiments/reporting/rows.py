@@ -1,0 +1,274 @@
+"""Rows of the ablation table: configurations or levels of parameters, with all their figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+
+from asd_experiments.config import TrainConfig
+from asd_experiments.errors import InputError, did_you_mean
+from asd_experiments.evaluation.cases import Cases
+from asd_experiments.evaluation.comparison import delong, holm, mcnemar
+from asd_experiments.evaluation.predictions import Unit
+from asd_experiments.reporting.sampled import Estimate, Sampled, sample
+from asd_experiments.reporting.selection import Selection
+from asd_experiments.tracking.finished_trial import FinishedTrial
+
+ALPHA = 0.05
+"""From which p value on, after Holm, a difference is called one."""
+
+_NOT_FACTORS = (
+    *("store", "seed", "checkpoints", "resume", "run_name"),
+    *("device", "loader_workers", "find_batch_size"),
+)
+FACTORS = tuple(f.name for f in fields(TrainConfig) if f.name not in _NOT_FACTORS)
+"""Parameters of a trial in which configurations can differ; seeds repeat a configuration."""
+
+_IN_THE_LABEL = ("backbone", "motion_backbone", "fusion", "clip_length")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table."""
+
+    name: str
+    """What it is called by; no two rows share it."""
+
+    label: str
+    """What a reader sees, who sees the ticks too."""
+
+    members: list[int]
+    """Its trials, as indices."""
+
+    levels: Mapping[str, str]
+    """What all its trials have in common, of the parameters that differ in the table."""
+
+    segmentation: bool | None
+    """Whether all its trials, or none of them, cut the body out; None: some."""
+
+    optical_flow: bool | None
+    """Whether all its trials, or none of them, use the motion stream; None: some."""
+
+    figures: Mapping[str, Estimate]
+    """By metric."""
+
+    differences: Mapping[str, Estimate]
+    """By metric: to the reference; empty for the reference itself."""
+
+    size: Mapping[str, float]
+    """Means over its trials: parameters, gmacs, seconds."""
+
+    adjusted: dict[str, float | None] = field(default_factory=dict)
+    """By metric: p value of the difference after Holm."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows, and what they are compared by."""
+
+    rows: list[Row]
+    reference: Row
+    metrics: Sequence[str]
+    unit: Unit
+    sampled: Mapping[str, Sampled]
+    cases: Sequence[Cases]
+    varied: Sequence[str]
+    """Parameters that differ between the trials."""
+
+    best: Mapping[str, Row]
+    """By metric: the row that is better than every other one, where the tests say so."""
+
+
+def compare(
+    selection: Selection,
+    *,
+    unit: Unit,
+    metrics: Sequence[str],
+    by: Sequence[str] = (),
+    reference: str | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Make the rows, with intervals, differences to the reference and adjusted p values.
+
+    Args:
+        selection: The trials.
+        unit: What counts as one case.
+        metrics: Of `comparison.COMPARED_METRICS`.
+        by: Parameters whose levels are the rows; none: one row per configuration.
+        reference: Name of a row or id of a run; None: the best by inner validation.
+        seed: Seed of the draws.
+
+    Raises:
+        InputError: If a parameter does not differ, or no row is called like the reference.
+    """
+    trials = selection.trials
+    varied = [name for name in FACTORS if len({t.parameters.get(name) for t in trials}) > 1]
+    _check_factors(by, varied)
+    cases = [trial.predictions.cases("test", unit) for trial in trials]
+    sampled = sample(cases, metrics, seed=seed)
+    groups = _groups(trials, by or varied)
+    labels = _labels(trials, groups, by, varied, selection.row_names)
+    names = _names(trials, groups, labels)
+    against = _reference(trials, groups, names, reference)
+    sizes = [_size(trial) for trial in trials]
+    rows = [
+        Row(
+            name=name,
+            label=label,
+            members=members,
+            levels={n: str(trials[members[0]].parameters.get(n)) for n in by or varied},
+            segmentation=_all_or_none([t.parameters.get("segmentation") == "true" for t in of]),
+            optical_flow=_all_or_none([t.parameters["fusion"] != "appearance_only" for t in of]),
+            figures={metric: sampled[metric].estimate(members) for metric in metrics},
+            differences={}
+            if members == against
+            else {m: _difference(cases, sampled[m], members, against, m) for m in metrics},
+            size={key: float(np.mean([sizes[i][key] for i in members])) for key in sizes[0]},
+        )
+        for name, label, members in zip(names, labels, groups, strict=True)
+        for of in [[trials[index] for index in members]]
+    ]
+    for metric in metrics:
+        compared = [row for row in rows if row.differences]
+        for row, p in zip(
+            compared, holm([row.differences[metric].p for row in compared]), strict=True
+        ):
+            row.adjusted[metric] = p
+    best = {m: top for m in metrics if (top := _best(rows, cases, sampled[m], m)) is not None}
+    chosen = next(row for row in rows if row.members == against)
+    return Comparison(rows, chosen, metrics, unit, sampled, cases, varied, best)
+
+
+def test_of(metric: str, unit: Unit) -> str:
+    """Name of the test of a difference between two single trials."""
+    if metric == "accuracy" and unit == "patient":
+        return "McNemar"
+    return "DeLong" if metric == "auroc" else "paired bootstrap"
+
+
+def _check_factors(by: Sequence[str], varied: Sequence[str]) -> None:
+    for name in by:
+        if name not in FACTORS:
+            raise InputError(f"rows: unknown parameter {name!r}{did_you_mean(name, FACTORS)}")
+        if name not in varied:
+            raise InputError(
+                f"rows: {name} is the same in all trials; choose of: {', '.join(varied) or 'none'}"
+            )
+
+
+def _groups(trials: Sequence[FinishedTrial], by: Sequence[str]) -> list[list[int]]:
+    """Trials that share these parameters, in the order of their runs' beginning."""
+    members: dict[tuple[str | None, ...], list[int]] = {}
+    order = sorted(range(len(trials)), key=lambda index: trials[index].run.info.start_time)
+    for index in order:
+        key = tuple(trials[index].parameters.get(name) for name in by)
+        members.setdefault(key, []).append(index)
+    return list(members.values())
+
+
+def _labels(
+    trials: Sequence[FinishedTrial],
+    groups: Sequence[list[int]],
+    by: Sequence[str],
+    varied: Sequence[str],
+    row_names: Mapping[str, str],
+) -> list[str]:
+    labels = []
+    for members in groups:
+        parameters = trials[members[0]].parameters
+        given = {row_names.get(trials[index].run_id) for index in members}
+        if by:
+            labels.append(", ".join(f"{name} {parameters.get(name)}" for name in by))
+        elif len(given) == 1 and (name := given.pop()):
+            labels.append(name)
+        else:
+            labels.append(_label(parameters, varied))
+    return labels
+
+
+def _names(
+    trials: Sequence[FinishedTrial], groups: Sequence[list[int]], labels: Sequence[str]
+) -> list[str]:
+    """The labels, with what the ticks tell where it takes that to tell two rows apart."""
+    return [
+        f"{label}, segmentation={trials[members[0]].parameters['segmentation']}"
+        if labels.count(label) > 1
+        else label
+        for label, members in zip(labels, groups, strict=True)
+    ]
+
+
+def _label(parameters: Mapping[str, str], varied: Sequence[str]) -> str:
+    networks = dict.fromkeys(
+        n for n in (parameters["backbone"], parameters.get("motion_backbone")) if n
+    )
+    told = f"{'+'.join(networks)} {parameters['fusion']} {parameters['clip_length']} frames"
+    others = [n for n in varied if n not in (*_IN_THE_LABEL, "segmentation")]
+    return ", ".join([told, *(f"{n}={parameters.get(n)}" for n in others)])
+
+
+def _reference(
+    trials: Sequence[FinishedTrial],
+    groups: Sequence[list[int]],
+    names: Sequence[str],
+    reference: str | None,
+) -> list[int]:
+    if reference is None:
+        judged = [[_judged(trials[index]) for index in members] for members in groups]
+        return groups[int(np.argmax([np.mean(values) for values in judged]))]
+    for name, members in zip(names, groups, strict=True):
+        if reference in (name, *(trials[index].run_id for index in members)):
+            return members
+    raise InputError(
+        f"reference: no row or run is called {reference!r}{did_you_mean(reference, names)}; the "
+        f"rows are: {'; '.join(names)}"
+    )
+
+
+def _judged(trial: FinishedTrial) -> float:
+    """What a trial is chosen by where no sweep did: AUROC of inner validation patients."""
+    return float(trial.run.data.metrics.get("val/patient/auroc", 0.0))
+
+
+def _size(trial: FinishedTrial) -> dict[str, float]:
+    logged = trial.run.data.metrics
+    return {
+        "parameters": logged.get("model/parameters", float("nan")),
+        "gmacs": logged.get("model/gmacs", float("nan")),
+        "seconds": trial.training_seconds(),
+    }
+
+
+def _all_or_none(flags: Sequence[bool]) -> bool | None:
+    return flags[0] if len(set(flags)) == 1 else None
+
+
+def _difference(
+    cases: Sequence[Cases],
+    sampled: Sampled,
+    members: Sequence[int],
+    others: Sequence[int],
+    metric: str,
+) -> Estimate:
+    """Difference with the p value of the metric's own test, where both sides are one trial.
+
+    Else, and where the test cannot be done (McNemar's on the many clips of a patient), with that
+    of the draws.
+    """
+    drawn = sampled.difference(members, others)
+    if len(members) > 1 or len(others) > 1 or metric not in ("auroc", "accuracy"):
+        return drawn
+    test = delong if metric == "auroc" else mcnemar
+    p = test(cases[members[0]], cases[others[0]])
+    return drawn if p is None else replace(drawn, p=p)
+
+
+def _best(rows: Sequence[Row], cases: Sequence[Cases], sampled: Sampled, metric: str) -> Row | None:
+    """The best row, if the adjusted tests say that it is better than each of the others."""
+    first = max(rows, key=lambda row: row.figures[metric].value)
+    others = [row for row in rows if row is not first]
+    adjusted = holm(
+        [_difference(cases, sampled, first.members, row.members, metric).p for row in others]
+    )
+    supported = all(p is not None and p < ALPHA for p in adjusted)
+    return first if others and supported else None
