@@ -1,6 +1,8 @@
 """MLproject, conda.yaml, the lock files and pyproject.toml must tell the same story."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -70,3 +72,11 @@ def test_the_lock_files_hold_what_pyproject_asks_for():
 def test_the_lock_files_name_no_address():
     text = (ROOT / "requirements-dev.lock").read_text() + (ROOT / "conda.yaml").read_text()
     assert "://" not in text and "--index" not in text and "--find-links" not in text
+
+
+@pytest.mark.parametrize("module", ["reporting.ablation", "tracking.evaluation"])
+def test_what_only_judges_does_not_wait_for_pytorch(module):
+    """Its import takes longer than the command."""
+    code = f"import sys, asd_experiments.{module}; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "False"

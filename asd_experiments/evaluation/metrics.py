@@ -50,6 +50,9 @@ METRICS: dict[str, Sense | None] = {
 None: neither more nor less of it is better, or, as with `lr_positive`, the best has no value.
 """
 
+SELECTION_METRIC = "val/patient/loss"
+"""What chooses the epoch of a fold: class-balanced log loss of the inner validation patients."""
+
 _DIGITS = 9  # beyond them the order of the rows would show
 
 

@@ -30,7 +30,7 @@ from asd_experiments.evaluation.subgroups import subgroup_columns, subgroup_tabl
 from asd_experiments.interruption import Interrupted
 from asd_experiments.tracking.artifacts import Evaluated, evaluated
 from asd_experiments.tracking.checklist import log_checklist
-from asd_experiments.tracking.finished_trial import FinishedTrial, read_table
+from asd_experiments.tracking.finished_trial import FOLDS, FinishedTrial, read_table
 from asd_experiments.tracking.learning import learning_history
 from asd_experiments.tracking.runs import (
     command_run,
@@ -39,7 +39,6 @@ from asd_experiments.tracking.runs import (
     use_tracking_store,
     where_to_see,
 )
-from asd_experiments.tracking.trial_record import FOLDS, summary
 from asd_experiments.tracking.videos import add_videos, excluded_videos
 
 EVALUATES = "asd.evaluates"
@@ -107,6 +106,22 @@ def log_evaluation(
     columns = [] if trial.videos is None else list(trial.videos.columns)
     log_checklist(run_id, has_readers=any(name.startswith("reader_") for name in columns))
     return metrics
+
+
+def summary(metrics: Mapping[str, float]) -> str:
+    """The pooled test figures as a Markdown table, one row per unit."""
+    columns = ("balanced_accuracy", "sensitivity", "specificity", "f1")
+    lines = [
+        f"| test, pooled | AUROC [95 % CI] | {' | '.join(c.replace('_', ' ') for c in columns)} |",
+        f"|---|---|{'---|' * len(columns)}",
+    ]
+    for unit in ("patient", "video", "clip"):
+        low, high = (metrics.get(f"test/{unit}/auroc_ci_{end}") for end in ("low", "high"))
+        interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+        values = [_figure(metrics, f"test/{unit}/{column}") for column in columns]
+        auroc = _figure(metrics, f"test/{unit}/auroc")
+        lines.append(f"| {unit} | {auroc}{interval} | {' | '.join(values)} |")
+    return "\n".join(lines)
 
 
 def _log_link(run_id: str, config: EvaluateConfig, trial: FinishedTrial) -> None:
@@ -199,3 +214,7 @@ def _add_learning(results: Evaluated, trial: FinishedTrial) -> None:
     results.add_table("learning_curves", history)
     if history["fold"].nunique() <= MOST_PANELS:
         results.add_figure("learning_curves", learning_figure(history, "Learning curves"))
+
+
+def _figure(metrics: Mapping[str, float], name: str) -> str:
+    return f"{metrics[name]:.3f}" if name in metrics else "undefined"

@@ -19,7 +19,9 @@ from asd_experiments.tracking.runs import (
     tracking_address,
 )
 
-PREDICTIONS, VIDEOS = "predictions.parquet", "videos.csv"
+PREDICTIONS, VIDEOS, FOLDS = "predictions.parquet", "videos.csv", "folds.csv"
+"""Artifacts of a trial: every clip's probabilities, the labels, and who was in which fold."""
+
 _PROBABILITY = "probability_"
 _TEXTS = dict.fromkeys(("video", "patient_id", "group", "label", "view", "disease"), str)
 

@@ -4,8 +4,8 @@ import pandas as pd
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from asd_experiments.evaluation.metrics import SELECTION_METRIC
 from asd_experiments.tracking.runs import runs_below
-from asd_experiments.training.module import SELECTION_METRIC
 
 _LOSSES = {"train_loss": "train/clip/loss", "val_loss": SELECTION_METRIC}
 _COLUMNS = ("fold", "epoch", *_LOSSES, "is_best")

@@ -31,6 +31,9 @@ ERROR = "asd.error"
 GOES_ON_WITH = "asd.goes_on_with"
 """Tag of a run that was made to resume another: that run."""
 
+MODEL = "asd.model"
+"""Tag of a trial's run: address of its logged model."""
+
 RESOLVED = "resolved/"
 """Begins the name of a parameter whose raw text `mlflow run` had logged before."""
 

@@ -16,8 +16,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from asd_experiments.data.store import ClipStore
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
-from asd_experiments.tracking.runs import close_as_killed, log_metrics, log_parameters, runs_below
-from asd_experiments.tracking.trial import MODEL
+from asd_experiments.tracking.runs import (
+    MODEL,
+    close_as_killed,
+    log_metrics,
+    log_parameters,
+    runs_below,
+)
 
 REGISTERED_MODEL = "asd-two-stream"
 """Name under which the best models of sweeps are registered."""

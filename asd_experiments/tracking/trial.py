@@ -16,14 +16,16 @@ from asd_experiments.demo import DEMO_DEFAULTS, demo_store
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.collapse import find_collapse
+from asd_experiments.evaluation.metrics import SELECTION_METRIC
 from asd_experiments.interruption import Interrupted
 from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.progress import Progress, TrialProgress
 from asd_experiments.tracking.artifacts import log_table
-from asd_experiments.tracking.evaluation import log_evaluation
+from asd_experiments.tracking.evaluation import log_evaluation, summary
 from asd_experiments.tracking.finished_trial import PREDICTIONS
 from asd_experiments.tracking.model import TrialModelWriter
 from asd_experiments.tracking.runs import (
+    MODEL,
     child_run,
     close_as_killed,
     command_run,
@@ -40,15 +42,10 @@ from asd_experiments.tracking.trial_record import (
     model_card,
     model_figures,
     report_collapse,
-    summary,
 )
 from asd_experiments.training.checkpoints import TrialFolder
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
 from asd_experiments.training.fit import FoldResult
-from asd_experiments.training.module import SELECTION_METRIC
-
-MODEL = "asd.model"
-"""Tag of a trial's run: address of its logged model."""
 
 
 def train(config: TrainConfig) -> str:

@@ -16,15 +16,13 @@ from asd_experiments.models.size import model_size
 from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
+from asd_experiments.tracking.finished_trial import FOLDS
 from asd_experiments.tracking.model import ModelCard
 from asd_experiments.tracking.runs import log_metrics, log_parameters
 from asd_experiments.tracking.videos import log_videos
 from asd_experiments.training.cross_validation import CrossValidation
 from asd_experiments.training.fit import FoldResult, precision, training_device
 from asd_experiments.training.start import normalisation_of
-
-FOLDS = "folds.csv"
-"""Artifact of a trial: which patient was in which part of every fold."""
 
 COLLAPSED = "asd.collapsed"
 """Tag of the run of a fold, and of its trial, whose network gives every patient one answer."""
@@ -141,23 +139,3 @@ def model_card(
         recipe=store.recipe,
         folds=validation.num_folds,
     )
-
-
-def summary(metrics: Mapping[str, float]) -> str:
-    """The pooled test figures as a Markdown table, one row per unit."""
-    columns = ("balanced_accuracy", "sensitivity", "specificity", "f1")
-    lines = [
-        f"| test, pooled | AUROC [95 % CI] | {' | '.join(c.replace('_', ' ') for c in columns)} |",
-        f"|---|---|{'---|' * len(columns)}",
-    ]
-    for unit in ("patient", "video", "clip"):
-        low, high = (metrics.get(f"test/{unit}/auroc_ci_{end}") for end in ("low", "high"))
-        interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-        values = [_figure(metrics, f"test/{unit}/{column}") for column in columns]
-        auroc = _figure(metrics, f"test/{unit}/auroc")
-        lines.append(f"| {unit} | {auroc}{interval} | {' | '.join(values)} |")
-    return "\n".join(lines)
-
-
-def _figure(metrics: Mapping[str, float], name: str) -> str:
-    return f"{metrics[name]:.3f}" if name in metrics else "undefined"

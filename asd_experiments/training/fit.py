@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from asd_experiments.config import Device, TrialConfig
 from asd_experiments.data.clips import ClipDataset, ClipSample
 from asd_experiments.data.store import ClipStore
+from asd_experiments.evaluation.metrics import SELECTION_METRIC
 from asd_experiments.evaluation.predictions import PLAIN_COLUMNS
 from asd_experiments.interruption import Interrupted
 from asd_experiments.models.memory_layout import move
@@ -37,7 +38,7 @@ from asd_experiments.training.callbacks import (
     Reporter,
     Stops,
 )
-from asd_experiments.training.module import SELECTION_METRIC, TwoStreamModule
+from asd_experiments.training.module import TwoStreamModule
 from asd_experiments.training.prediction import predict_clips
 from asd_experiments.training.sampling import loss_weights, ordered_loader, training_loader
 from asd_experiments.training.start import normalisation_of, start_network

@@ -12,13 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from asd_experiments.data.clips import ClipSample
-from asd_experiments.evaluation.metrics import balanced_log_loss
+from asd_experiments.evaluation.metrics import SELECTION_METRIC, balanced_log_loss
 from asd_experiments.evaluation.predictions import aggregate, probability_columns
 from asd_experiments.models.two_stream import TwoStream
 from asd_experiments.training.parameter_groups import parameter_groups
-
-SELECTION_METRIC = "val/patient/loss"
-"""What chooses the epoch: class-balanced log loss of the inner validation patients."""
 
 
 class TwoStreamModule(LightningModule):
