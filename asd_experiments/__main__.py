@@ -41,6 +41,7 @@ COMMANDS = {
     ),
     "sweep": Command(config.SweepConfig, "asd_experiments.search.sweep", "sweep"),
     "ablation": Command(config.AblationConfig, "asd_experiments.reporting.ablation", "ablation"),
+    "explain": Command(config.ExplainConfig, "asd_experiments.tracking.explanation", "explain"),
 }
 
 

@@ -526,6 +526,59 @@ class AblationConfig:
 
 
 @dataclass(frozen=True, config=_SETTINGS)
+class ExplainConfig:
+    """Show which places of a clip a trial's networks look at, and whether that was learned."""
+
+    run: Text
+    """Id of the run of a finished trial."""
+
+    store: Annotated[str | None, Unset] = None
+    """Clip store that the trial was trained on, where it has moved. Not given: where it was."""
+
+    patients: Annotated[str | None, Unset] = None
+    """Patients to explain, separated by commas. Not given: the worst, see count."""
+
+    count: Annotated[PositiveInt | None, Unset] = None
+    """Patients to explain where none are named: first those that the trial was most confidently
+    wrong about, then those that it was most confidently right about. Not given: 4."""
+
+    clips: PositiveInt = 1
+    """Clips to explain of each patient: those that spoke most for what was decided."""
+
+    steps: Annotated[int, Field(ge=8)] = 50
+    """Points of the integrated gradients on the way from a blank clip; more add up better."""
+
+    sanity_clips: PositiveInt = 4
+    """Clips whose maps are compared with those of random weights, seven networks for each."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Clips that the network sees at once."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the random weights."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU when there is one."""
+
+    run_name: Annotated[str | None, Unset] = None
+    """Name of the run in MLflow. Not given: explain and the name of the trial."""
+
+    @model_validator(mode="after")
+    def _patients_are_named_or_counted(self) -> "ExplainConfig":
+        if self.patients is not None and self.count is not None:
+            raise ValueError("patients names whom to explain and count how many; choose one")
+        if self.patients is not None and not self.patient_ids:
+            raise ValueError(f"patients must name at least one, got {self.patients!r}")
+        return self
+
+    @property
+    def patient_ids(self) -> tuple[str, ...]:
+        """The patients that were named, each once; none: the worst ones."""
+        names = (name.strip() for name in (self.patients or "").split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
+
+
+@dataclass(frozen=True, config=_SETTINGS)
 class TrialConfig(TrainConfig):
     """A `TrainConfig` in which no number is left open but what follows from another one."""
 

@@ -8,7 +8,8 @@ from jaxtyping import Float32, UInt8
 
 from asd_experiments.data.store import ClipStore
 
-_OUTLINE, _EDGE = (255, 220, 0), (0, 0, 0)  # yellow on black is seen on every wall
+YELLOW = (255, 220, 0)  # on a black edge it is seen on every wall
+_EDGE = (0, 0, 0)
 _FASTEST_SHARE = 1 / 28  # 8 pixels at 224
 _WEBP_QUALITY = 75
 
@@ -54,7 +55,10 @@ def film_strip(
 
 
 def outlined(
-    picture: UInt8[np.ndarray, "size size 3"], mask: UInt8[np.ndarray, "size size"], side: int
+    picture: UInt8[np.ndarray, "size size 3"],
+    mask: UInt8[np.ndarray, "size size"],
+    side: int,
+    colour: tuple[int, int, int] = YELLOW,
 ) -> UInt8[np.ndarray, "{side} {side} 3"]:
     """A picture in another size with the mask's outline on it.
 
@@ -62,12 +66,13 @@ def outlined(
         picture: RGB.
         mask: Body (1) and surroundings (0), on the picture's grid.
         side: Side of the result, pixels.
+        colour: RGB of the outline.
     """
     shown = resized(picture, side)
     body = cv2.resize(mask, (side, side), interpolation=cv2.INTER_NEAREST)
     outlines, _ = cv2.findContours(body, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(shown, outlines, -1, _EDGE, 2)
-    return np.asarray(cv2.drawContours(shown, outlines, -1, _OUTLINE, 1))
+    return np.asarray(cv2.drawContours(shown, outlines, -1, colour, 1))
 
 
 def flow_colours(

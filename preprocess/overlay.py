@@ -1,17 +1,15 @@
 """Short films of what is stored: crops with the body mask beside the optical flow."""
 
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from asd_experiments.data.array_writer import CHUNK_FRAMES
 from asd_experiments.data.store import ClipStore
+from preprocess.film import numbered, write_film
 from preprocess.film_strip import fastest_px, flow_colours, outlined, resized
 from preprocess.quality import source_frames
 
@@ -31,16 +29,8 @@ def write_overlay(store: ClipStore, facts: Mapping[Any, Any], path: Path) -> Non
         facts: The video's record in the store's index.
         path: File to write.
     """
-    rate = Fraction(facts["frame_rate_hz"]).limit_denominator(1001)
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate)
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1
-        stream.height = max(_LEAST_SIDE_PX, store.size)
-        stream.width = 2 * stream.height
-        for picture in _pictures(store, facts, stream.height):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+    side = max(_LEAST_SIDE_PX, store.size)
+    write_film(_pictures(store, facts, side), facts["frame_rate_hz"], path)
 
 
 def _pictures(
@@ -58,15 +48,4 @@ def _pictures(
                 colours = flow_colours(frames.flow[place], fastest_px(store.size))
                 motion = resized(colours, side)
             picture = np.concatenate([crop, motion], axis=1)
-            yield _numbered(picture, int(numbers[start + place]))
-
-
-def _numbered(
-    picture: UInt8[np.ndarray, "side width 3"], number: int
-) -> UInt8[np.ndarray, "side width 3"]:
-    text, corner = str(number), (6, len(picture) - 8)
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(
-            picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA
-        )
-    return picture
+            yield numbered(picture, int(numbers[start + place]))

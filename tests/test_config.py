@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from asd_experiments.config import (
+    ExplainConfig,
     PreprocessConfig,
     SimulateConfig,
     TrainConfig,
@@ -141,3 +142,24 @@ def test_training_options_may_be_left_open():
     trial = close_defaults(TrainConfig(ema="", gradient_clip="", resume=""))
     assert (trial.ema, trial.gradient_clip, trial.resume) == (None, None, None)
     assert close_defaults(TrainConfig(ema="0.99", gradient_clip="1")).ema == 0.99
+
+
+def test_patients_to_explain_are_named_once_each():
+    config = ExplainConfig(run="r", patients=" P02,P01, P02,", count="")
+    assert config.patient_ids == ("P02", "P01")
+    assert ExplainConfig(run="r", patients="", count="3").patient_ids == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patients": "P01", "count": "2"}, "whom to explain and count how many; choose one"),
+        ({"patients": " , "}, "patients must name at least one, got ' , '"),
+        ({"run": ""}, "must not be empty"),
+        ({"steps": "7"}, "greater than or equal to 8"),
+        ({"count": "0"}, "greater than 0"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        ExplainConfig(**{"run": "r", **settings})

@@ -4,11 +4,13 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.cases import Predictions
@@ -25,6 +27,8 @@ PREDICTIONS, VIDEOS, FOLDS = "predictions.parquet", "videos.csv", "folds.csv"
 _PROBABILITY = "probability_"
 _TEXTS = dict.fromkeys(("video", "patient_id", "group", "label", "view", "disease"), str)
 
+_Trial = TypeVar("_Trial", bound="FinishedTrial")
+
 
 @dataclass(frozen=True)
 class FinishedTrial:
@@ -34,7 +38,7 @@ class FinishedTrial:
     predictions: Predictions
 
     @classmethod
-    def read(cls, run_id: str, parameter: str = "run") -> "FinishedTrial":
+    def read(cls: type[_Trial], run_id: str, parameter: str = "run") -> _Trial:
         """Read a trial from the tracking server.
 
         Args:
@@ -50,7 +54,7 @@ class FinishedTrial:
         return cls.of(run)
 
     @classmethod
-    def of(cls, run: Run) -> "FinishedTrial":
+    def of(cls: type[_Trial], run: Run) -> _Trial:
         """Read the predictions of a run that is known to be a finished trial.
 
         Raises:
@@ -120,12 +124,21 @@ def known_run(run_id: str, parameter: str) -> Run:
 
 def why_not_comparable(run: Run) -> str | None:
     """What a run lacks to be judged or compared; None for a finished trial."""
-    level = run.data.tags.get("asd.level", "run of another program")
+    level = run.data.tags.get("asd.level")
     if level != "trial":
-        return f"is no trial but a {level}; give the run of a training"
+        return f"is no trial but {_what_it_is(run, level)}"
     if run.info.status != "FINISHED":
         return f"is {run.info.status}, so its figures are partial; give one that is FINISHED"
     return None
+
+
+def _what_it_is(run: Run, level: str | None) -> str:
+    """In words, with the run that was probably meant."""
+    if level == "fold":
+        return f"a fold of the trial {run.data.tags.get(MLFLOW_PARENT_RUN_ID)}; give that one"
+    if level == "sweep":
+        return "a sweep; give one of its trials, which its table trials.csv names"
+    return f"a run of {level or 'another program'}; give the run of a training"
 
 
 def resolved_parameters(run: Run) -> dict[str, str]:

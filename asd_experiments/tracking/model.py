@@ -199,7 +199,8 @@ class TwoStreamVideoModel:
             clip_stride=self.card.clip_stride,
         )
         columns = probability_columns(self.card.classes)
-        per_fold = [self._predict(store, clips, fold, batch_size)[columns] for fold in folds]
+        dataset = self.dataset(store, clips)
+        per_fold = [self._predict(dataset, fold, batch_size)[columns] for fold in folds]
         probabilities = np.mean([table.mean().to_numpy() for table in per_fold], axis=0)
         return {
             "video": str(video),
@@ -229,10 +230,14 @@ class TwoStreamVideoModel:
     def _weights(self) -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in (self._folder / _WEIGHTS).glob("*")}
 
-    def _predict(
-        self, store: ClipStore, clips: pd.DataFrame, fold: int, batch_size: int
-    ) -> pd.DataFrame:
-        dataset = ClipDataset(
+    def dataset(self, store: ClipStore, clips: pd.DataFrame) -> ClipDataset:
+        """Clips as the networks were trained to see them.
+
+        Args:
+            store: Where the clips are.
+            clips: Rows of `list_clips`.
+        """
+        return ClipDataset(
             store,
             clips,
             classes=self.card.classes,
@@ -241,17 +246,23 @@ class TwoStreamVideoModel:
             segmentation=self.card.segmentation,
             normalisation=Normalisation(**self.card.normalisation),
         )
-        network = self._network(fold)
-        return predict_clips(
-            network, dataset, self.card.classes, batch_size=batch_size, by_stream=False
-        )
 
-    def _network(self, fold: int) -> TwoStream:
+    def network(self, fold: int) -> TwoStream:
+        """The network of a fold, counted from 0; it is loaded once."""
         if fold not in self._networks:
-            network = build_two_stream(**self.card.network, num_classes=len(self.card.classes))
+            network = self.fresh_network()
             network.load_state_dict(load_file(_weights_file(self._folder, fold)))
             self._networks[fold] = network
         return self._networks[fold]
+
+    def fresh_network(self) -> TwoStream:
+        """A network like those of the folds, with fresh weights."""
+        return build_two_stream(**self.card.network, num_classes=len(self.card.classes))
+
+    def _predict(self, dataset: ClipDataset, fold: int, batch_size: int) -> pd.DataFrame:
+        return predict_clips(
+            self.network(fold), dataset, self.card.classes, batch_size=batch_size, by_stream=False
+        )
 
     def _decide(self, probabilities: np.ndarray, folds: list[int]) -> str:
         """Threshold for two classes (the mean of the folds' own), else the most probable class."""
@@ -299,6 +310,17 @@ def _signature(classes: list[str]) -> ModelSignature:
 
 def _weights_file(folder: Path, fold: int) -> Path:
     return folder / f"fold_{fold}.safetensors"
+
+
+def load_trial_model(uri: str) -> TwoStreamVideoModel:
+    """Load a logged model to look into it; `mlflow.pyfunc.load_model` only lets it predict.
+
+    Args:
+        uri: What `TrialModelWriter.log` gave.
+    """
+    folder = Path(mlflow.artifacts.download_artifacts(uri))
+    flavour = Model.load(folder).flavors["python_function"]
+    return TwoStreamVideoModel(folder / flavour["data"])
 
 
 def _load_pyfunc(path: str) -> TwoStreamVideoModel:

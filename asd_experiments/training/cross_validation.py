@@ -15,7 +15,7 @@ from asd_experiments.models.pretrained import FittedWeights, fit_pretrained
 from asd_experiments.models.two_stream import build_two_stream
 from asd_experiments.training.batch_size import find_batch_size
 from asd_experiments.training.callbacks import EpochReport
-from asd_experiments.training.fit import FoldResult, fit_fold, training_device
+from asd_experiments.training.fit import FoldResult, device_problem, fit_fold, training_device
 
 
 class CrossValidation:
@@ -107,9 +107,7 @@ def check_trial(config: TrialConfig) -> dict[str, FittedWeights]:
     Raises:
         InputError: With every reason.
     """
-    problems = []
-    if config.device == "gpu" and not torch.cuda.is_available():
-        problems.append("device=gpu, but PyTorch finds no GPU; choose auto or cpu")
+    problems = [problem] if (problem := device_problem(config.device)) else []
     if config.precision == "16-mixed" and training_device(config.device) == "cpu":
         problems.append("precision=16-mixed needs a GPU; choose auto, 32-true or bf16-mixed")
     if config.find_batch_size and training_device(config.device) == "cpu":

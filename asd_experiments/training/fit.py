@@ -288,6 +288,13 @@ def training_device(device: Device) -> Literal["cpu", "cuda"]:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def device_problem(device: Device) -> str | None:
+    """Why this machine has no such device; None if it has."""
+    if device == "gpu" and not torch.cuda.is_available():
+        return "device=gpu, but PyTorch finds no GPU; choose auto or cpu"
+    return None
+
+
 def precision(config: TrialConfig) -> Precision:
     """Arithmetic for this machine: bf16-mixed where `auto` meets a GPU that has it."""
     if config.precision != "auto":
