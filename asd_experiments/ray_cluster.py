@@ -53,6 +53,8 @@ def connected(address: str | None) -> Iterator[None]:
         )
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0]
+        if address is None:
+            raise ClusterError(f"Ray cannot start on this machine: {reason}") from error
         raise ClusterError(
             f"there is no Ray cluster at ray_address={address} ({reason}); "
             "start one with `ray start --head`, or leave ray_address out"
