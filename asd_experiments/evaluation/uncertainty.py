@@ -89,10 +89,12 @@ def metric_draws(
     groups, num_groups = group_numbers(cases), weights.shape[1]
     errors = np.bincount(groups, squared_errors(cases.truth, cases.probabilities), num_groups)
     sizes = np.bincount(groups, minlength=num_groups)
+    with np.errstate(invalid="ignore"):  # a draw of groups that have nothing in this split
+        brier = (weights @ errors) / (weights @ sizes)
     return {
         **rates(confusions_of_groups(cases).weighted(weights)),
         **ranking_draws(cases, weights, ranking),
-        "brier": (weights @ errors) / (weights @ sizes),
+        "brier": brier,
     }
 
 

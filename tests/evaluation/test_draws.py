@@ -64,6 +64,13 @@ def test_a_draw_without_a_class_has_only_metrics_that_need_none():
     assert not {"auroc", "specificity", "balanced_accuracy", "kappa", "mcc"} & defined
 
 
+def test_a_draw_of_nobody_has_no_metric():
+    """Of few patients, who need not all be in a split, some draws take none that are."""
+    rows = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "non-ASD", 0.2)])
+    values = metric_draws(Cases(rows, CLASSES, "ASD", {0: 0.5}), np.zeros((1, 2)))
+    assert not any(np.isfinite(value[0]) for value in values.values())
+
+
 def test_everything_called_one_class_has_no_correlation():
     rows = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "non-ASD", 0.8)])
     cases = Cases(rows, CLASSES, "ASD", {0: 0.5})
