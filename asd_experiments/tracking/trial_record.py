@@ -66,7 +66,9 @@ def log_start(
         f"normalisation_{name}": ", ".join(map(str, getattr(normalisation, name)))
         for name in ("mean", "std")
     }
-    log_parameters(run_id, {**resolved, **facts, **scale, **weights})
+    # A stride that only follows is no parameter in which trials of different lengths differ.
+    typed = {"clip_stride": config.clip_stride or "clip_length"}
+    log_parameters(run_id, {**resolved, **typed, **facts, **scale, **weights})
     client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
     client.log_dict(run_id, {**store_origin(store), "failures": store.failures}, "store.json")
     log_table(run_id, validation.manifest, FOLDS)
