@@ -15,6 +15,7 @@ from PIL import Image
 from asd_experiments.evaluation.figures.style import figure_to_array, figure_to_svg
 
 _CHARTS = "images"  # where MLflow looks for the images of a run's charts
+_SECTION = "figures"  # MLflow sorts its sections: this one comes before those of all metrics
 
 
 def log_table(run_id: str, table: pd.DataFrame, name: str) -> None:
@@ -49,13 +50,15 @@ class Evaluated:
         picture = Image.fromarray(pixels)
         picture.save(self._file("figures", f"{name}.png"))
         self._file("figures", f"{name}.svg").write_text(figure_to_svg(figure), encoding="utf-8")
-        # Beside the key MLflow puts the step, the time and a random number into a file's name.
-        earlier = [path for path in self._charts if re.match(rf"{_CHARTS}/{name}[+%]", path)]
+        # Into a file's name MLflow puts the key, its slash as a tilde, the step, the time and a
+        # random number.
+        begins = rf"{_CHARTS}/{_SECTION}~{name}[+%]"
+        earlier = [path for path in self._charts if re.match(begins, path)]
         for path in earlier:
             chart = compress_image_size(picture.copy()) if path.endswith(".webp") else picture
             chart.save(self._file(*Path(path).parts))
         if not earlier:
-            MlflowClient().log_image(self._run_id, pixels, key=name, step=0)
+            MlflowClient().log_image(self._run_id, pixels, key=f"{_SECTION}/{name}", step=0)
 
     def _file(self, *parts: str) -> Path:
         path = self._folder.joinpath(*parts)

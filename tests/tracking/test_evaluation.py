@@ -61,7 +61,7 @@ def test_every_figure_is_a_chart_a_picture_and_one_that_scales(trial, own_run):
         f"{name}.{end}" for name in FIGURES for end in ("png", "svg")
     }
     charts = files(trial, "images")
-    assert {name.partition("+")[0] for name in charts} == FIGURES
+    assert {name.partition("+")[0] for name in charts} == {f"figures~{n}" for n in FIGURES}
     text = artifact(trial, "figures/roc_patient.svg").read_text()
     assert ">sensitivity</text>" in text and "2026" not in text.partition("<defs>")[0]
 
@@ -104,7 +104,7 @@ def test_what_has_changed_is_overwritten(project_folder):
     run_id = finished_trial()
     run_evaluate(EvaluateConfig(run=run_id))
     charts = files(run_id, "images")
-    (chart,) = (n for n in charts if n.startswith("roc_clip+") and n.endswith(".png"))
+    (chart,) = (n for n in charts if n.startswith("figures~roc_clip+") and n.endswith(".png"))
     picture = artifact(run_id, f"images/{chart}").read_bytes()
     before = MlflowClient().get_run(run_id).data.metrics["test/clip/auroc"]
     log_table(run_id, random_table(CLASSES, 20, 0.3, seed=1), "predictions.parquet")
