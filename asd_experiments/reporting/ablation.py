@@ -21,8 +21,13 @@ from asd_experiments.reporting.selection import Selection, select, winner_of
 from asd_experiments.reporting.table import make_table, to_frame, to_latex, to_markdown
 from asd_experiments.tracking.ablation import log_ablation
 from asd_experiments.tracking.finished_trial import FinishedTrial
+from asd_experiments.tracking.links import (
+    artifact_link,
+    compare_link,
+    run_link,
+    without_links,
+)
 from asd_experiments.tracking.runs import command_run, use_tracking_store, where_to_see
-from asd_experiments.tracking.sweep import compare_link
 
 _INNER = re.compile(r"val/(patient|video|clip)/(\w+)")
 
@@ -59,15 +64,6 @@ def ablation(config: AblationConfig) -> str:
     drawn = dict(_figures(comparison, readers, effects, main))
     title = f"Ablation: {len(comparison.rows)} rows from {len(trials)} trials"
     told = _told(selection)
-    link = compare_link([trial.run for trial in trials])
-    markdown = "\n\n".join(
-        [
-            f"**{title}.** {told}",
-            to_markdown(table),
-            _price_text(prices),
-            _link_text(link, selection),
-        ]
-    )
     page = render(
         title=title,
         told=told,
@@ -81,6 +77,15 @@ def ablation(config: AblationConfig) -> str:
     )
     default = f"ablation of {_source(config, selection)}"
     with command_run(config.run_name, default) as run_id:
+        # MLflow folds all but the first lines away, so the links come first.
+        markdown = "\n\n".join(
+            [
+                f"**{title}.** {told}",
+                _links(run_id, selection),
+                *(price.told() for price in prices),
+                to_markdown(table),
+            ]
+        )
         log_ablation(
             run_id,
             parameters={k: v for k, v in asdict(config).items() if v is not None},
@@ -98,7 +103,7 @@ def ablation(config: AblationConfig) -> str:
             metrics=_logged(comparison, selection, prices),
             note=markdown,
         )
-    print(f"\n{markdown}\n")
+    print(f"\n{without_links(markdown)}\n")
     print("\n".join(where_to_see(run_id)))
     return run_id
 
@@ -146,10 +151,6 @@ def _prices(selection: Selection, seed: int) -> Iterator[Optimism]:
             yield optimism(by_run[run_id], found[1], found[2], seed=seed)  # type: ignore[arg-type]
 
 
-def _price_text(prices: Sequence[Optimism]) -> str:
-    return "\n\n".join(price.told() for price in prices)
-
-
 def _figures(
     comparison: Comparison, readers: Sequence[Reader], effects: Sequence[Effect], main: str
 ) -> Iterator[tuple[str, Figure]]:
@@ -161,13 +162,13 @@ def _figures(
         yield "readers", figures.readers_figure(comparison, readers)
 
 
-def _link_text(link: str, selection: Selection) -> str:
-    sweeps = ", ".join(
-        f"[{s.info.run_name}](#/experiments/{s.info.experiment_id}/runs/{s.info.run_id})"
-        for s in selection.sweeps
-    )
-    told = f"[Compare these trials in MLflow]({link})."
-    return f"{told} Of: {sweeps}." if sweeps else told
+def _links(run_id: str, selection: Selection) -> str:
+    links = [
+        artifact_link(run_id, "ablation.html", "The page with all figures"),
+        compare_link([trial.run for trial in selection.trials], "compare the trials"),
+        *map(run_link, selection.sweeps),
+    ]
+    return " · ".join(links)
 
 
 def _frame(effects: Sequence[Effect]) -> pd.DataFrame:

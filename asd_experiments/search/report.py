@@ -188,15 +188,24 @@ def _importance(
 
 
 def note_of(
-    study: Study, metrics: Sequence[str], table: pd.DataFrame, cost: Cost, compare: str, best: str
+    study: Study,
+    metrics: Sequence[str],
+    table: pd.DataFrame,
+    cost: Cost,
+    links: Sequence[str],
+    best: str,
 ) -> str:
-    """What a reader of the sweep's run sees first, in Markdown."""
+    """What a reader of the sweep's run sees first, in Markdown.
+
+    MLflow folds all but the first lines away, so the links and the best come first.
+    """
     counts = Counter(trial.state for trial in last_attempts(study).values())
     tried = sum(counts[state] for state in RUN_STATES)
     rule = "highest" if study.directions[0] == StudyDirection.MAXIMIZE else "lowest"
     lines = [
-        f"[Compare the finished trials with parallel coordinates]({compare}). Plots: artifact "
-        "`sweep.html`; all trials: `trials.csv`.",
+        f"{' · '.join(links)}",
+        "",
+        best,
         "",
         f"**{tried} configurations were tried**: "
         f"{counts[TrialState.COMPLETE]} finished, {counts[TrialState.PRUNED]} pruned, "
@@ -204,8 +213,6 @@ def note_of(
         f"`{metrics[0]}`, a figure of inner validation patients; figures of outer test patients "
         "(`test/...`) are logged with every trial and were not seen by the search. The best of "
         f"many looks better than it is: of {tried} here.",
-        "",
-        f"{best}",
         "",
         f"Cost: {cost.seconds:.0f} s of trials, {cost.gpu_seconds:.0f} s of GPUs; pruning saved "
         f"about {cost.saved_seconds:.0f} s of trials.",

@@ -28,6 +28,13 @@ from asd_experiments.search.objective import Task
 from asd_experiments.search.reader import load_space
 from asd_experiments.search.space import SearchSpace
 from asd_experiments.search.values import Value
+from asd_experiments.tracking.links import (
+    artifact_link,
+    compare_link,
+    run_link,
+    version_link,
+    without_links,
+)
 from asd_experiments.tracking.runs import (
     close_as_killed,
     command_run,
@@ -36,7 +43,8 @@ from asd_experiments.tracking.runs import (
     where_to_see,
 )
 from asd_experiments.tracking.sweep import (
-    compare_link,
+    ALIAS,
+    REGISTERED_MODEL,
     log_sweep_end,
     log_sweep_start,
     register,
@@ -261,7 +269,8 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
     figures: dict[str, float] = {"num_trials": float(len(table))}
     if best is not None:
         run = runs[studies.key_of(best)]
-        told = f"Best: trial {studies.key_of(best)}, registered as `{register(run)}`."
+        model = version_link(REGISTERED_MODEL, register(run))
+        told = f"Best: {run_link(run)}, registered as {model} (alias `{ALIAS}`)."
         figures |= {f"best/{name}": v for name, v in zip(metrics, best.values, strict=True)}
     cost = report.cost_of(study)
     figures |= {
@@ -270,15 +279,19 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
         "trials/seconds_saved_by_pruning": cost.saved_seconds,
     }
     finished = [runs[key] for key, state in report.run_states(study).items() if state == "FINISHED"]
-    link = compare_link(finished or list(runs.values()))
+    links = [
+        compare_link(finished or list(runs.values()), "Compare the trials"),
+        artifact_link(begun.run_id, "sweep.html", "plots of the search"),
+        artifact_link(begun.run_id, "trials.csv", "all trials as a table"),
+    ]
     log_sweep_end(
         begun.run_id,
         table,
         report.page_of_plots(study, metrics, f"Sweep {space.name}"),
         figures,
-        report.note_of(study, metrics, table, cost, link, told),
+        report.note_of(study, metrics, table, cost, links, told),
     )
-    print(told)
+    print(without_links(told))
     return int((table["state"] == "FAIL").sum())
 
 

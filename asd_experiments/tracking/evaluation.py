@@ -32,6 +32,7 @@ from asd_experiments.tracking.artifacts import Evaluated, evaluated
 from asd_experiments.tracking.checklist import log_checklist
 from asd_experiments.tracking.finished_trial import FOLDS, FinishedTrial, read_table
 from asd_experiments.tracking.learning import learning_history
+from asd_experiments.tracking.links import run_link
 from asd_experiments.tracking.runs import (
     command_run,
     log_metrics,
@@ -130,8 +131,7 @@ def _log_link(run_id: str, config: EvaluateConfig, trial: FinishedTrial) -> None
     client.set_tag(run_id, "asd.level", "evaluation")
     client.set_tag(run_id, EVALUATES, trial.run_id)
     log_parameters(run_id, asdict(config))
-    page = f"#/experiments/{trial.run.info.experiment_id}/runs/{trial.run_id}"
-    note = f"Everything that was computed is in the run of the trial: [{trial.name}]({page})."
+    note = f"Everything that was computed is in the run of the trial: {run_link(trial.run)}."
     client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
 
 

@@ -254,7 +254,8 @@ def where_to_see(run_id: str) -> list[str]:
     """Lines that tell a user how to open a run in the browser."""
     uri = tracking_address()
     experiment = MlflowClient().get_run(run_id).info.experiment_id
-    place = f"#/experiments/{experiment}/runs/{run_id}"
+    # Unless it is told, MLflow shows what it has for language models around the run.
+    place = f"#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
     if uri.startswith("sqlite:"):
         program = Path(sys.executable).with_name("mlflow")
         return [

@@ -1,10 +1,8 @@
 """The run of a sweep in MLflow, and the states of the runs of its trials."""
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 import mlflow
 import pandas as pd
@@ -99,19 +97,12 @@ def log_sweep_end(
     client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
 
 
-def compare_link(runs: Sequence[Run]) -> str:
-    """Place of the page in MLflow's UI that compares runs, with parallel coordinates."""
-    ids = json.dumps([run.info.run_id for run in runs], separators=(",", ":"))
-    experiments = json.dumps(sorted({run.info.experiment_id for run in runs}))
-    return f"#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
-
-
 def register(run: Run) -> str:
-    """Register the model of a trial; the version's address."""
+    """Register the model of a trial as `REGISTERED_MODEL`; the number of the version."""
     version = mlflow.register_model(run.data.tags[MODEL], REGISTERED_MODEL)
     client = MlflowClient()
     client.set_registered_model_alias(REGISTERED_MODEL, ALIAS, version.version)
     client.set_model_version_tag(
         REGISTERED_MODEL, version.version, "asd.trial_run", run.info.run_id
     )
-    return f"models:/{REGISTERED_MODEL}/{version.version}"
+    return str(version.version)

@@ -76,7 +76,10 @@ def test_runs_get_the_state_of_the_last_attempt(study):
 
 def test_the_note_tells_how_many_were_tried_and_how_the_best_was_chosen(study):
     table = report.trial_table(study, [METRIC], {})
-    note = report.note_of(study, [METRIC], table, report.cost_of(study), "#/compare", "Best: 1.")
+    note = report.note_of(
+        study, [METRIC], table, report.cost_of(study), ["[a](#/a)", "b"], "Best: 1."
+    )
+    assert note.splitlines()[:3] == ["[a](#/a) · b", "", "Best: 1."]
     assert "**4 configurations were tried**: 3 finished, 1 pruned, 0 failed" in note
     assert f"the highest `{METRIC}`" in note and "inner validation" in note
     assert "265 s of trials, 80 s of GPUs" in note

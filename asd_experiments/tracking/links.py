@@ -1,0 +1,46 @@
+"""Places in MLflow's pages, as links that work in the notes of runs."""
+
+import json
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+
+def run_link(run: Run, text: str | None = None) -> str:
+    """Link to a run.
+
+    Args:
+        run: The run.
+        text: What is clicked; None: the run's name.
+    """
+    return f"[{text or run.info.run_name}](#{_place(run)})"
+
+
+def artifact_link(run_id: str, name: str, text: str) -> str:
+    """Link to an artifact of a run, as MLflow shows it."""
+    return f"[{text}](#{_place(MlflowClient().get_run(run_id))}/artifacts/{name})"
+
+
+def version_link(name: str, version: str) -> str:
+    """Link to a version of a registered model, by its address."""
+    return f"[`models:/{name}/{version}`](#/models/{name}/versions/{version})"
+
+
+def compare_link(runs: Sequence[Run], text: str) -> str:
+    """Link to the page that compares runs, with parallel coordinates."""
+    ids = json.dumps([run.info.run_id for run in runs], separators=(",", ":"))
+    experiments = json.dumps(sorted({run.info.experiment_id for run in runs}))
+    place = f"#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
+    return f"[{text}]({place})"
+
+
+def without_links(text: str) -> str:
+    """A text as a terminal shows it: of every link what is clicked."""
+    return re.sub(r"\[([^\]]*)\]\(#[^)]*\)", r"\1", text)
+
+
+def _place(run: Run) -> str:
+    return f"/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
