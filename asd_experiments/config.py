@@ -499,8 +499,8 @@ class AblationConfig:
     row per configuration."""
 
     reference: Annotated[str | None, Unset] = None
-    """Row that the others are compared with: its name or the id of its run. Not given: the best by
-    inner validation."""
+    """Row that the others are compared with: its name or the id of its run. Not given: the winner
+    of the sweep, else the best by inner validation AUROC."""
 
     digits: Annotated[int, Field(ge=2, le=6)] = 3
     """Digits of the figures in the table; files of numbers hold all."""

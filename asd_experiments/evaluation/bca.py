@@ -43,7 +43,7 @@ def bca_interval(
     """
     observed, left_out, draws = values[0], values[1 : len(holds) + 1], values[len(holds) + 1 :]
     draws = draws[~np.isnan(draws)]
-    if draws.size == 0 or draws.min() == draws.max() or not np.isfinite(observed):
+    if not np.isfinite(observed) or np.allclose(draws, draws[:1], rtol=0, atol=_TIED):
         return None
     below = ((draws < observed - _TIED).mean() + (draws <= observed + _TIED).mean()) / 2
     bias = stats.norm.ppf(np.clip(below, 1 / draws.size, 1 - 1 / draws.size))

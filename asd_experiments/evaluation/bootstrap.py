@@ -22,6 +22,11 @@ def group_numbers(cases: Cases) -> Int[np.ndarray, " unit"]:
     return np.unique(cases.rows["group"].astype(str), return_inverse=True)[1]
 
 
+def group_names(cases: Cases) -> list[str]:
+    """Names of the groups, in the order in which draws weight them."""
+    return sorted(set(cases.rows["group"].astype(str)))
+
+
 def classes_of_groups(cases: Cases) -> Bool[np.ndarray, "group num_classes"]:
     """Which classes occur in each group."""
     groups = group_numbers(cases)

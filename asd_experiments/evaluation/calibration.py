@@ -8,7 +8,10 @@ from jaxtyping import Bool, Float, Int
 
 from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.curves import curve_classes
+from asd_experiments.evaluation.interval import Interval
 from asd_experiments.evaluation.proportions import wilson_interval
+
+_NO_INTERVAL = Interval(np.nan, np.nan)
 
 NUM_BINS = 5
 """Bins of a reliability curve: with 81 patients each then holds about 16."""
@@ -24,12 +27,13 @@ def calibration_points(cases: Cases) -> pd.DataFrame:
         cases: Units of one split. Three or more classes: one curve per class, against the rest.
 
     Returns:
-        Columns class, mean_probability, observed_share, ci_low, ci_high (95 %, Wilson; it takes
-        cases for independent, so for clips and videos it is too narrow) and count.
+        Columns class, mean_probability, observed_share, ci_low, ci_high (95 %, Wilson; nan where
+        groups have several cases, which are not independent) and count.
     """
+    independent = not cases.rows["group"].duplicated().any()
     points = []
     for name, scores, hits in _bins(cases):
-        interval = wilson_interval(int(hits.sum()), len(hits))
+        interval = wilson_interval(int(hits.sum()), len(hits)) if independent else _NO_INTERVAL
         points.append(
             {
                 "class": name,

@@ -1,7 +1,6 @@
 """Is one trial better than another? Both were asked about the same patients, so in pairs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ from asd_experiments.evaluation.uncertainty import metric_draws
 
 _MIN_GROUPS = 2  # one group drawn again and again does not vary
 _NAMED = 3  # patients in a message
+_TIED = 1e-12  # the same sum in another order
 _NO_VARIANCE = 1e-20  # below rounding errors of areas
 _KEYS: dict[Unit, list[str]] = {
     "patient": ["patient_id"],
@@ -49,36 +49,6 @@ class Difference(NamedTuple):
 
     interval: Interval | None
     """None where a class has fewer than two groups, or no draw changes either trial's metric."""
-
-
-def aligned(cases: Cases, reference: Cases) -> tuple[Cases, Cases]:
-    """The same units in the same order.
-
-    Args:
-        cases: Units of one trial; their order is kept.
-        reference: Units of the same kind of another trial.
-
-    Returns:
-        `cases`, and `reference` in their order.
-
-    Raises:
-        ValueError: If the two do not hold the same units of the same patients, or a unit stands
-            twice, as validation patients do that several folds share.
-    """
-    _check_same_patients(cases, reference)
-    unit, other_unit = _unit(cases), _unit(reference)
-    if unit != other_unit:
-        raise ValueError(f"units must be the same, got {unit} and {other_unit}")
-    own, other = (pd.MultiIndex.from_frame(c.rows[_KEYS[unit]]) for c in (cases, reference))
-    if own.has_duplicates or other.has_duplicates:
-        raise ValueError(f"a {unit} must stand once to be aligned; take the split test")
-    if num_missing := len(own.symmetric_difference(other)):
-        remedy = "unit=patient" if unit == "clip" else "videos that both trials tested"
-        raise ValueError(
-            f"{num_missing} {unit}s stand in one of the trials alone (clips differ with "
-            f"clip_length and clip_stride); compare with {remedy}"
-        )
-    return cases, replace(reference, rows=reference.rows.iloc[other.get_indexer(own)])
 
 
 def difference(
@@ -118,7 +88,7 @@ def difference(
     check_level(level)
     if metric not in COMPARED_METRICS:
         raise ValueError(unknown_choice("metric", metric, COMPARED_METRICS))
-    _check_same_patients(cases, reference)
+    check_same_patients(cases, reference)
     weights = draw_groups(cases, num_resamples, seed)
     once = np.ones((1, len(classes_of_groups(cases))))
     rows = once if weights is None else np.vstack([once, weights])
@@ -128,7 +98,7 @@ def difference(
     value = float(drawn[0, 0] - drawn[1, 0])
     draws = drawn[:, 1:][:, np.isfinite(drawn[:, 1:]).all(axis=0)]
     # Two trials without a fault differ in no draw; that is no proof that they never will.
-    if draws.size == 0 or (np.ptp(draws, axis=1) == 0).all():
+    if draws.size == 0 or (np.ptp(draws, axis=1) < _TIED).all():
         return Difference(value, None)
     tail = (1 - level) / 2
     low, high = np.quantile(draws[0] - draws[1], [tail, 1 - tail])
@@ -158,7 +128,7 @@ def delong(cases: Cases, reference: Cases) -> float | None:
         Obuchowski 1997, https://doi.org/10.2307/2533958.
         Sun and Xu 2014 (by ranks), https://doi.org/10.1109/LSP.2014.2337313.
     """
-    _check_same_patients(cases, reference)
+    check_same_patients(cases, reference)
     holds = classes_of_groups(cases).T
     if cases.positive is None or (holds.sum(axis=1) < _MIN_GROUPS).any():
         return None
@@ -167,7 +137,7 @@ def delong(cases: Cases, reference: Cases) -> float | None:
         influence - other_influence, holds[[cases.positive, 1 - cases.positive]]
     )
     if variance < _NO_VARIANCE:
-        return 1.0 if abs(area - other_area) < 1e-12 else None
+        return 1.0 if abs(area - other_area) < _TIED else None
     return float(2 * stats.norm.sf(abs(area - other_area) / np.sqrt(variance)))
 
 
@@ -189,7 +159,7 @@ def mcnemar(cases: Cases, reference: Cases) -> float | None:
     References:
         McNemar 1947, https://doi.org/10.1007/BF02295996.
     """
-    _check_same_patients(cases, reference)
+    check_same_patients(cases, reference)
     if any(c.rows["group"].duplicated().any() for c in (cases, reference)):
         return None
     right = [(c.truth == c.decisions)[np.argsort(group_numbers(c))] for c in (cases, reference)]
@@ -240,11 +210,16 @@ def permutation_p(cases: Cases, *, num_permutations: int = 1000, seed: int = 0) 
     labels = holds.argmax(axis=1)
     shuffled = np.random.default_rng(seed).permuted(np.tile(labels, (num_permutations, 1)), axis=1)
     values = _auroc_by_labels(cases, np.vstack([labels, shuffled]))
-    reached = (values[1:] >= values[0] - 1e-12).sum()  # the same sum in another order is a tie
+    reached = (values[1:] >= values[0] - _TIED).sum()
     return float((reached + 1) / (num_permutations + 1))
 
 
-def _check_same_patients(cases: Cases, reference: Cases) -> None:
+def check_same_patients(cases: Cases, reference: Cases) -> None:
+    """Refuse to compare trials that did not test the same patients.
+
+    Raises:
+        ValueError: If classes, patients, their labels or their groups differ.
+    """
     if (cases.classes, cases.positive) != (reference.classes, reference.positive):
         raise ValueError(
             f"classes must be the same and have the same positive class, got {cases.classes} "

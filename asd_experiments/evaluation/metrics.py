@@ -8,6 +8,7 @@ import pandas as pd
 
 from asd_experiments.evaluation.calibration import brier_score, expected_calibration_error
 from asd_experiments.evaluation.cases import Cases, Predictions
+from asd_experiments.evaluation.comparison import permutation_p
 from asd_experiments.evaluation.predictions import (
     SPLITS,
     UNITS,
@@ -62,7 +63,8 @@ def evaluate(predictions: Predictions) -> dict[str, float]:
     `<split>/<unit>/<metric>` is pooled over the out-of-fold cases of all folds; `..._fold_mean`
     and `..._fold_sd` (n - 1) are over folds. `test/<unit>/<metric>_ci_low` and `_ci_high` are the
     95 % interval of a pooled metric. `test/<unit>/brier_scaled`, `ece_scaled` and `loss_scaled`
-    are what they would be at the temperature of each fold. Metrics of single classes,
+    are what they would be at the temperature of each fold; `test/<unit>/auroc_permutation_p` is how
+    often labels that are shuffled between groups reach the AUROC. Metrics of single classes,
     `<metric>_<class>`, are pooled alone: a fold has too few cases of one.
 
     A metric that is undefined for want of a class is left out, and a fold in which it is undefined
@@ -82,7 +84,7 @@ def evaluate(predictions: Predictions) -> dict[str, float]:
             cases = predictions.cases(split, unit)
             metrics = metric_values(cases) | _over_folds(cases, num_folds)
             if split == "test":
-                metrics |= _limits(cases) | _scaled(cases, temperatures)
+                metrics |= _limits(cases) | _scaled(cases, temperatures) | _against_chance(cases)
             values |= {f"{split}/{unit}/{name}": value for name, value in metrics.items()}
     return values
 
@@ -160,6 +162,11 @@ def _limits(cases: Cases) -> dict[str, float]:
         for name, interval in metric_intervals(cases).items()
         for end, limit in interval._asdict().items()
     }
+
+
+def _against_chance(cases: Cases) -> dict[str, float]:
+    p = permutation_p(cases)
+    return {} if p is None else {"auroc_permutation_p": p}
 
 
 def _scaled(cases: Cases, temperatures: Mapping[int, Temperature]) -> dict[str, float]:

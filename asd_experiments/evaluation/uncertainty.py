@@ -24,7 +24,12 @@ _NO_ESTIMATE = "majority_accuracy"
 
 
 def metric_intervals(
-    cases: Cases, *, level: float = 0.95, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    cases: Cases,
+    *,
+    ranking: Collection[str] = ("auroc", "auprc"),
+    level: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, Interval]:
     """Compute the intervals of the metrics of decisions, of ranking and of the Brier score.
 
@@ -40,6 +45,7 @@ def metric_intervals(
 
     Args:
         cases: Units of one split.
+        ranking: Metrics of ranking to compute intervals of.
         level: Confidence level, between 0 and 1.
         num_resamples: Number of bootstrap draws.
         seed: Seed of the draws.
@@ -57,7 +63,7 @@ def metric_intervals(
     intervals = {}
     if weights is not None:
         holds = classes_of_groups(cases)
-        for name, values in metric_draws(cases, with_observed(weights)).items():
+        for name, values in metric_draws(cases, with_observed(weights), ranking).items():
             interval = bca_interval(values, holds, level)
             if interval is not None and name != _NO_ESTIMATE:
                 intervals[name] = interval

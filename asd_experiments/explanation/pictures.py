@@ -22,6 +22,9 @@ from preprocess.film_strip import fastest_px, flow_colours, outlined, resized
 SLOW_MOTION = 4
 """A film runs at a fraction of the walk's speed: a clip lasts half a second."""
 
+MOST_ON_SHEET = 12
+"""Clips on a contact sheet; films are there of all."""
+
 _HEAT = colormaps["inferno"]
 _FULL_PERCENTILE = 99.5  # a few brilliant pixels of integrated gradients would darken all others
 _OUTLINE = (86, 180, 233)  # Okabe and Ito's sky blue, which is not in the colours of the heat
@@ -141,11 +144,12 @@ def write_saliency_film(clip: ExplainedClip, path: Path) -> None:
 
 
 def contact_sheet(clips: Sequence[ExplainedClip]) -> Figure:
-    """Draw all clips below one another, a few frames of each.
+    """Draw the first clips below one another, a few frames of each.
 
     Args:
         clips: At least one, with the same kinds of maps.
     """
+    clips = clips[:MOST_ON_SHEET]
     titles = [_wrapped(title) for title in clips[0].titles]
     width, height = len(titles) * _SIDE_PX, _NUM_FRAMES * _SIDE_PX
     size = (width + 100) / _DPI, (height + 100) * len(clips) / _DPI + 1

@@ -1,7 +1,6 @@
 """The command `ablation`: finished trials become a table for the paper, and a page to read."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -17,19 +16,15 @@ from asd_experiments.reporting.optimism import Optimism, optimism
 from asd_experiments.reporting.page import render
 from asd_experiments.reporting.readers import Reader, judge_readers
 from asd_experiments.reporting.rows import Comparison, compare
-from asd_experiments.reporting.selection import Selection, select, winner_of
-from asd_experiments.reporting.table import make_table, to_frame, to_latex, to_markdown
+from asd_experiments.reporting.selection import Selection, parent_of, select, winner_of
+from asd_experiments.reporting.table import MOST_ROWS, make_table, to_frame, to_latex, to_markdown
 from asd_experiments.tracking.ablation import log_ablation
-from asd_experiments.tracking.finished_trial import FinishedTrial
 from asd_experiments.tracking.links import (
     artifact_link,
     compare_link,
     run_link,
-    without_links,
 )
 from asd_experiments.tracking.runs import command_run, use_tracking_store, where_to_see
-
-_INNER = re.compile(r"val/(patient|video|clip)/(\w+)")
 
 
 def ablation(config: AblationConfig) -> str:
@@ -72,38 +67,31 @@ def ablation(config: AblationConfig) -> str:
         prices=prices,
         figures=drawn,
         metric=main,
-        published=config.published,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+    prices_told = [price.told() for price in prices]
+    told_all = "\n\n".join([f"**{title}.** {told}", *prices_told, to_markdown(table, MOST_ROWS)])
     default = f"ablation of {_source(config, selection)}"
     with command_run(config.run_name, default) as run_id:
-        # MLflow folds all but the first lines away, so the links come first.
-        markdown = "\n\n".join(
-            [
-                f"**{title}.** {told}",
-                _links(run_id, selection),
-                *(price.told() for price in prices),
-                to_markdown(table),
-            ]
-        )
+        note = f"{_links(run_id, selection)}\n\n{told_all}"
         log_ablation(
             run_id,
             parameters={k: v for k, v in asdict(config).items() if v is not None},
             trials=ids,
             frames={
-                "ablation.csv": to_frame(comparison, readers, ids),
+                "ablation.csv": to_frame(comparison, readers, ids, published=config.published),
                 "effects.csv": _frame(effects),
             },
             texts={
-                "ablation.md": markdown,
+                "ablation.md": note,
                 "ablation.tex": to_latex(table, f"{title}. {told}"),
                 "ablation.html": page,
             },
             figures=drawn,
             metrics=_logged(comparison, selection, prices),
-            note=markdown,
+            note=note,
         )
-    print(f"\n{without_links(markdown)}\n")
+    print(f"\n{told_all}\n")
     print("\n".join(where_to_see(run_id)))
     return run_id
 
@@ -125,13 +113,13 @@ def _listed(text: str) -> list[str]:
 
 
 def _told(selection: Selection) -> str:
-    """How many configurations were tried to get these, which a reader has to know."""
-    told = f"{selection.num_tried} configurations were tried"
+    """How many trials it took to get these, which a reader has to know."""
+    told = f"{selection.num_tried} trials were run"
     if selection.left_out:
         told += "; not compared: " + ", ".join(
             f"{count} {state}" for state, count in selection.left_out.items()
         )
-    return told + ". The more are tried, the better the best of them looks."
+    return told + ". The more are run, the better the best of them looks."
 
 
 def _winner(selection: Selection) -> str | None:
@@ -143,12 +131,12 @@ def _winner(selection: Selection) -> str | None:
 
 def _prices(selection: Selection, seed: int) -> Iterator[Optimism]:
     """What the winner of each sweep was chosen by, and what its outer test patients say."""
-    by_run: Mapping[str, FinishedTrial] = {trial.run_id: trial for trial in selection.trials}
     for sweep in selection.sweeps:
+        own = [t for t in selection.trials if parent_of(t.run) == sweep.info.run_id]
         run_id, judged = winner_of(sweep) or ("", "")
-        found = _INNER.fullmatch(judged)
-        if run_id in by_run and found and found[2] in COMPARED_METRICS:
-            yield optimism(by_run[run_id], found[1], found[2], seed=seed)  # type: ignore[arg-type]
+        winner = next((trial for trial in own if trial.run_id == run_id), None)
+        if winner and (price := optimism(winner, judged, own, seed=seed)):
+            yield price
 
 
 def _figures(

@@ -1,12 +1,11 @@
 """Main effects: what a level of a parameter is worth, all else being equal."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from asd_experiments.reporting.sampled import Estimate, Sampled
-
-FLOW = "optical_flow"
-"""Whether the motion stream is used: no parameter, but what the fusions divide into."""
+from asd_experiments.reporting.rows import FLOW, uses_flow
+from asd_experiments.reporting.sampled import Estimate, Sampled, Shares
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,32 @@ def main_effects(
     effects = [
         _effect(name, levels, values, sampled)
         for name, levels in values.items()
-        if 1 < len(set(levels)) < len(levels)
+        if _has_levels(levels)
     ]
-    flow = ["no" if of["fusion"] == "appearance_only" else "yes" for of in parameters]
-    if "fusion" in values and 1 < len(set(flow)) < len(flow):
-        others = {n: v for n, v in values.items() if n not in ("fusion", "motion_backbone")}
-        effects.append(_effect(FLOW, flow, others, sampled))
+    if "fusion" in values and (flow := _flow(parameters, values, sampled)):
+        effects.append(flow)
     return effects
+
+
+def _flow(
+    parameters: Sequence[Mapping[str, str]],
+    values: Mapping[str, Sequence[str]],
+    sampled: Sampled,
+) -> Effect | None:
+    """What flow adds to the appearance: trials of flow alone have lost that, and do not count."""
+    kept = [i for i, of in enumerate(parameters) if of["fusion"] != "motion_only"]
+    flow = [uses_flow(parameters[index]) for index in kept]
+    others = {
+        name: [levels[index] for index in kept]
+        for name, levels in values.items()
+        if name not in ("fusion", "motion_backbone")
+    }
+    return _effect(FLOW, flow, others, sampled, kept) if _has_levels(flow) else None
+
+
+def _has_levels(levels: Sequence[str]) -> bool:
+    """Whether there are levels to compare, each of several trials."""
+    return len(set(levels)) > 1 and min(Counter(levels).values()) > 1
 
 
 def _effect(
@@ -68,33 +86,49 @@ def _effect(
     levels: Sequence[str],
     values: Mapping[str, Sequence[str]],
     sampled: Sampled,
+    trials: Sequence[int] | None = None,
 ) -> Effect:
+    """Compare levels.
+
+    Args:
+        name: Of the parameter.
+        levels: Its level in each trial.
+        values: Levels of all parameters.
+        sampled: The metric.
+        trials: Indices of the trials in `sampled`; None: all.
+    """
+    trials = range(len(levels)) if trials is None else trials
     cells = list(zip(*(v for n, v in values.items() if n != name), strict=True)) or [
         () for _ in levels
     ]
     kinds = sorted(set(levels), key=_order)
-    trials_of = {
-        kind: [index for index, level in enumerate(levels) if level == kind] for kind in kinds
+    in_cell: dict[str, dict[tuple[str, ...], list[int]]] = {kind: {} for kind in kinds}
+    for trial, level, cell in zip(trials, levels, cells, strict=True):
+        in_cell[level].setdefault(cell, []).append(trial)
+    shared = set.intersection(*(set(of) for of in in_cell.values()))
+    shares = {
+        kind: _per_cell([of for cell, of in found.items() if not shared or cell in shared])
+        for kind, found in in_cell.items()
     }
-    shared = set.intersection(*({cells[index] for index in of} for of in trials_of.values()))
-    members = {
-        kind: [index for index in of if not shared or cells[index] in shared]
-        for kind, of in trials_of.items()
-    }
-    first = members[kinds[0]]
+    first = shares[kinds[0]]
     return Effect(
         name,
         [
             Level(
                 kind,
-                len(inside),
-                sampled.estimate(inside),
-                None if kind == kinds[0] else sampled.difference(inside, first),
+                len(own),
+                sampled.estimate(own),
+                None if kind == kinds[0] else sampled.difference(own, first),
             )
-            for kind, inside in members.items()
+            for kind, own in shares.items()
         ],
         len(shared),
     )
+
+
+def _per_cell(cells: Sequence[Sequence[int]]) -> Shares:
+    """Every setting of the other parameters counts the same, however often it was tried."""
+    return {trial: 1 / len(cells) / len(of) for of in cells for trial in of}
 
 
 def _order(level: str) -> tuple[int, float, str]:

@@ -20,7 +20,7 @@ from asd_experiments.evaluation.figures.style import (
 from asd_experiments.reporting.effects import Effect
 from asd_experiments.reporting.readers import Reader
 from asd_experiments.reporting.rows import Comparison, Row
-from asd_experiments.reporting.sampled import Estimate
+from asd_experiments.reporting.sampled import Estimate, goodness
 from asd_experiments.reporting.table import title_of
 
 MOST_ROWS = 40
@@ -32,7 +32,7 @@ _NAME_CHARACTERS = 44
 
 def rows_figure(comparison: Comparison, readers: Sequence[Reader], metric: str) -> Figure:
     """Draw the metric of every row with its interval, the best on top, the reference marked."""
-    rows = sorted(comparison.rows, key=lambda row: -row.figures[metric].value)
+    rows = sorted(comparison.rows, key=lambda row: -goodness(metric, row.figures[metric].value))
     shown = _with_reference(rows, comparison.reference)
     lines = [(_row_name(row), row.figures[metric], row is comparison.reference) for row in shown]
     lines += [(f"reader {r.name}", r.figures[metric], False) for r in readers]

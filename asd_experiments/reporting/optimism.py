@@ -1,48 +1,81 @@
-"""What it costs to choose: the value that a winner was chosen by, and the one to report."""
+"""What it costs to choose: the value that a winner was chosen by, and those to report."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import pandas as pd
+from jaxtyping import Float
 
-from asd_experiments.evaluation.bootstrap import draw_groups
+from asd_experiments.evaluation.bca import bca_interval, with_observed
+from asd_experiments.evaluation.bootstrap import classes_of_groups, draw_groups, group_names
 from asd_experiments.evaluation.cases import Cases
+from asd_experiments.evaluation.comparison import COMPARED_METRICS
+from asd_experiments.evaluation.metrics import METRICS, metric_values
 from asd_experiments.evaluation.predictions import Unit
-from asd_experiments.evaluation.uncertainty import metric_draws
-from asd_experiments.reporting.sampled import Estimate, estimate_of
+from asd_experiments.evaluation.uncertainty import metric_draws, metric_intervals
+from asd_experiments.reporting.sampled import Estimate, goodness
 from asd_experiments.reporting.table import figure_text, title_of
 from asd_experiments.tracking.finished_trial import FinishedTrial
 
-
-def group_names(cases: Cases) -> "np.ndarray":
-    """Names of the groups, in the order in which draws weight them."""
-    return np.unique(cases.rows["group"].astype(str))
+_LEVEL = 0.95
+_JUDGED = re.compile(r"val/(patient|video|clip)/(\w+?)(?:_fold_mean)?")
 
 
 @dataclass(frozen=True)
 class Optimism:
-    """Inner validation and outer test of one trial."""
+    """Inner validation and outer test of the trial that a sweep chose."""
 
     trial: FinishedTrial
+
+    judged: str
+    """Metric that it was chosen by, `val/<unit>/<metric>`."""
+
     metric: str
+    """The same, or AUROC where that cannot be resampled."""
+
     unit: Unit
     validation: Estimate
     test: Estimate
 
     difference: Estimate
-    """Validation minus test: how much better the winner looked than it is."""
+    """Validation minus test, or the reverse where small values are good: how much better the
+    winner looked than it was on test patients."""
+
+    nested: Estimate | None
+    """Test value of the choice itself: every fold's test patients judged by the trial that this
+    fold's validation patients choose. None if the trials do not have the same folds."""
 
     def told(self) -> str:
         """What the figures say, in plain words."""
         name = title_of(self.metric)
+        by = "" if self.judged == f"val/{self.unit}/{self.metric}" else f"{self.judged}, with "
+        told = (
+            f"The winner of the sweep, {self.trial.name}, was chosen by {by}a validation {name} of "
+            f"{figure_text(self.validation)} ({self.unit}s). On outer test patients it is "
+            f"{figure_text(self.test)}; the difference, {figure_text(self.difference, signed=True)}"
+            ", is how much better it looked. Report the test figure, not the validation figure."
+        )
+        if self.nested is None:
+            return f"{told} {_PART_OF_THE_CHOICE}"
         return (
-            f"The winner of the sweep, {self.trial.name}, was chosen by a validation {name} of "
-            f"{figure_text(self.validation)} ({self.unit}s). On its outer test patients, who had "
-            f"no part in the choice, it is {figure_text(self.test)}: report that one. The "
-            f"difference, {figure_text(self.difference, signed=True)}, is the optimism of choosing."
+            f"{told} {_PART_OF_THE_CHOICE} Chosen anew in every fold by that fold's validation "
+            f"patients alone, the test {name} is {figure_text(self.nested)}: this figure owes "
+            "nothing to the choice."
         )
 
 
-def optimism(trial: FinishedTrial, unit: Unit, metric: str, *, seed: int = 0) -> Optimism:
+_PART_OF_THE_CHOICE = (
+    "No network had seen its test patients, but they were validation patients of other folds and "
+    "so had a part in the choice of the configuration."
+)
+
+
+def optimism(
+    trial: FinishedTrial, judged: str, others: Sequence[FinishedTrial], *, seed: int = 0
+) -> Optimism | None:
     """Compare what a trial was chosen by with what its outer test patients say.
 
     Every draw takes the same patients for both: a patient is tested in one fold and may be a
@@ -50,20 +83,64 @@ def optimism(trial: FinishedTrial, unit: Unit, metric: str, *, seed: int = 0) ->
 
     Args:
         trial: The trial that a sweep chose.
-        unit: What counts as one case.
-        metric: One of `comparison.COMPARED_METRICS`.
+        judged: The metric that it was chosen by.
+        others: All finished trials of the sweep, it among them.
         seed: Seed of the draws.
+
+    Returns:
+        The comparison; None if the metric is none of `val/<unit>/<metric>`.
     """
+    found = _JUDGED.fullmatch(judged)
+    if found is None or found[2] not in METRICS:
+        return None
+    unit, judge = cast(Unit, found[1]), found[2]
+    metric = judge if judge in COMPARED_METRICS else "auroc"
     test, validation = (trial.predictions.cases(split, unit) for split in ("test", "val"))
-    names = group_names(test)
-    once, weights = np.ones((1, len(names))), draw_groups(test, seed=seed)
-    rows = once if weights is None else np.vstack([once, weights])
+    holds, weights = classes_of_groups(test), draw_groups(test, seed=seed)
+    rows = with_observed(np.empty((0, len(holds))) if weights is None else weights)
     tested = metric_draws(test, rows, (metric,))[metric]
-    seen = np.isin(names, group_names(validation))
+    seen = np.isin(group_names(test), group_names(validation))
     validated = metric_draws(validation, rows[:, seen], (metric,))[metric]
+    sign = -1 if METRICS[metric] == "minimize" else 1
+
+    def estimate(values: Float[np.ndarray, " row"]) -> Estimate:
+        return Estimate(float(values[0]), bca_interval(values, holds, _LEVEL))
+
+    own = metric_intervals(test, ranking=(metric,), seed=seed).get(metric)
     return Optimism(
         trial,
+        judged,
         metric,
         unit,
-        *(estimate_of(values[0], values[1:]) for values in (validated, tested, validated - tested)),
+        estimate(validated),
+        Estimate(float(tested[0]), own),
+        estimate(sign * (validated - tested)),
+        _nested(others, unit, judge, metric, seed),
     )
+
+
+def _nested(
+    trials: Sequence[FinishedTrial], unit: Unit, judge: str, metric: str, seed: int
+) -> Estimate | None:
+    """Judge every fold's test patients by the trial that the fold's validation patients choose."""
+    tested = [trial.predictions.cases("test", unit) for trial in trials]
+    if len({_folds_of(cases) for cases in tested}) > 1:
+        return None
+    validated = [dict(t.predictions.cases("val", unit).by_fold()) for t in trials]
+    parts, thresholds = [], {}
+    for fold in sorted(validated[0]):
+        values = [metric_values(own[fold]).get(judge, np.nan) for own in validated]
+        chosen = tested[int(np.argmax([goodness(judge, value) for value in values]))]
+        parts.append(chosen.rows[chosen.rows["fold"] == fold])
+        if fold in chosen.thresholds:
+            thresholds[fold] = chosen.thresholds[fold]
+    first = tested[0]
+    pooled = Cases(pd.concat(parts), first.classes, first.positive_class, thresholds)
+    value = metric_values(pooled).get(metric)
+    interval = metric_intervals(pooled, ranking=(metric,), seed=seed).get(metric)
+    return None if value is None else Estimate(value, interval)
+
+
+def _folds_of(cases: Cases) -> frozenset[tuple[str, int]]:
+    rows = cases.rows.drop_duplicates(["patient_id", "fold"])
+    return frozenset(zip(rows["patient_id"].astype(str), rows["fold"], strict=True))

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from asd_experiments.evaluation.figures.style import figure_to_svg
 from asd_experiments.reporting.effects import Effect
 from asd_experiments.reporting.optimism import Optimism
-from asd_experiments.reporting.published import SOURCE, UNIT
 from asd_experiments.reporting.table import Table, figure_text, p_text, title_of
 
 _CAPTIONS = {
@@ -27,7 +26,6 @@ def render(
     prices: Sequence[Optimism],
     figures: Mapping[str, Figure],
     metric: str,
-    published: bool,
     made_at: str,
 ) -> str:
     """Write the page.
@@ -40,7 +38,6 @@ def render(
         prices: What choosing a winner cost.
         figures: By name.
         metric: Metric of the main effects.
-        published: Whether the table holds published figures.
         made_at: When the page was made.
     """
     environment = Environment(
@@ -59,7 +56,6 @@ def render(
         prices=prices,
         figures=[(_caption(name), _svg(figure)) for name, figure in figures.items()],
         metric=title_of(metric),
-        published=f"{UNIT} Source: {SOURCE}." if published else "",
         made_at=made_at,
     )
 

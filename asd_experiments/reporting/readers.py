@@ -9,7 +9,7 @@ from asd_experiments.data.manifest import READER_ANSWERS
 from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.predictions import probability_columns
 from asd_experiments.reporting.rows import Comparison
-from asd_experiments.reporting.sampled import Estimate, sample
+from asd_experiments.reporting.sampled import Estimate, equally, sample
 from asd_experiments.tracking.finished_trial import FinishedTrial
 
 _PREFIX = "reader_"
@@ -55,14 +55,14 @@ def judge_readers(
         others = [comparison.cases[i] for i in comparison.reference.members] if same else []
         metrics = [*comparison.metrics, *_POINT]
         sampled = sample([cases, *others], metrics, seed=seed)
-        reference = range(1, 1 + len(others))
+        reference = equally(range(1, 1 + len(others)))
         readers.append(
             Reader(
                 name,
                 len(by_patient),
                 int((by_patient > 1).sum()),
-                {metric: sampled[metric].estimate([0]) for metric in metrics},
-                {m: sampled[m].difference([0], reference) for m in metrics} if same else {},
+                {metric: sampled[metric].estimate({0: 1.0}) for metric in metrics},
+                {m: sampled[m].difference({0: 1.0}, reference) for m in metrics} if same else {},
             )
         )
     return readers

@@ -8,11 +8,17 @@ import numpy as np
 from asd_experiments.config import TrainConfig
 from asd_experiments.errors import InputError, did_you_mean
 from asd_experiments.evaluation.cases import Cases
-from asd_experiments.evaluation.comparison import delong, holm, mcnemar
+from asd_experiments.evaluation.comparison import (
+    check_same_patients,
+    delong,
+    holm,
+    mcnemar,
+)
 from asd_experiments.evaluation.predictions import Unit
-from asd_experiments.reporting.sampled import Estimate, Sampled, sample
+from asd_experiments.reporting.sampled import Estimate, Sampled, equally, goodness, sample
 from asd_experiments.reporting.selection import Selection
 from asd_experiments.tracking.finished_trial import FinishedTrial
+from asd_experiments.tracking.runs import COLLAPSED
 
 ALPHA = 0.05
 """From which p value on, after Holm, a difference is called one."""
@@ -23,6 +29,9 @@ _NOT_FACTORS = (
 )
 FACTORS = tuple(f.name for f in fields(TrainConfig) if f.name not in _NOT_FACTORS)
 """Parameters of a trial in which configurations can differ; seeds repeat a configuration."""
+
+FLOW = "optical_flow"
+"""Whether the motion stream is used: no parameter, but what the fusions divide into."""
 
 _IN_THE_LABEL = ("backbone", "motion_backbone", "fusion", "clip_length")
 
@@ -51,6 +60,9 @@ class Row:
 
     figures: Mapping[str, Estimate]
     """By metric."""
+
+    collapsed: int
+    """How many of its trials have folds whose network gives every patient the same answer."""
 
     differences: Mapping[str, Estimate]
     """By metric: to the reference; empty for the reference itself."""
@@ -99,15 +111,18 @@ def compare(
         seed: Seed of the draws.
 
     Raises:
-        InputError: If a parameter does not differ, or no row is called like the reference.
+        InputError: If the trials did not test the same patients, a parameter does not differ, or
+            no row is called like the reference.
     """
     trials = selection.trials
-    varied = [name for name in FACTORS if len({t.parameters.get(name) for t in trials}) > 1]
-    _check_factors(by, varied)
+    facts = [{**trial.parameters, FLOW: uses_flow(trial.parameters)} for trial in trials]
+    varied = [name for name in FACTORS if len({of.get(name) for of in facts}) > 1]
+    _check_factors(by, [*varied, *([FLOW] if len({of[FLOW] for of in facts}) > 1 else [])])
     cases = [trial.predictions.cases("test", unit) for trial in trials]
+    _check_patients(trials, cases)
     sampled = sample(cases, metrics, seed=seed)
-    groups = _groups(trials, by or varied)
-    labels = _labels(trials, groups, by, varied, selection.row_names)
+    groups = _groups(trials, facts, by or varied)
+    labels = _labels(trials, facts, groups, by, varied, selection.row_names)
     names = _names(trials, groups, labels)
     against = _reference(trials, groups, names, reference)
     sizes = [_size(trial) for trial in trials]
@@ -116,10 +131,11 @@ def compare(
             name=name,
             label=label,
             members=members,
-            levels={n: str(trials[members[0]].parameters.get(n)) for n in by or varied},
+            levels={n: str(facts[members[0]].get(n)) for n in by or varied},
             segmentation=_all_or_none([t.parameters.get("segmentation") == "true" for t in of]),
-            optical_flow=_all_or_none([t.parameters["fusion"] != "appearance_only" for t in of]),
-            figures={metric: sampled[metric].estimate(members) for metric in metrics},
+            optical_flow=_all_or_none([uses_flow(t.parameters) == "true" for t in of]),
+            figures={metric: sampled[metric].estimate(equally(members)) for metric in metrics},
+            collapsed=sum(COLLAPSED in trial.run.data.tags for trial in of),
             differences={}
             if members == against
             else {m: _difference(cases, sampled[m], members, against, m) for m in metrics},
@@ -139,11 +155,20 @@ def compare(
     return Comparison(rows, chosen, metrics, unit, sampled, cases, varied, best)
 
 
-def test_of(metric: str, unit: Unit) -> str:
-    """Name of the test of a difference between two single trials."""
-    if metric == "accuracy" and unit == "patient":
-        return "McNemar"
-    return "DeLong" if metric == "auroc" else "paired bootstrap"
+def uses_flow(parameters: Mapping[str, str]) -> str:
+    """`true` where a trial looks at the motion stream, alone or beside the other."""
+    return "false" if parameters["fusion"] == "appearance_only" else "true"
+
+
+def _check_patients(trials: Sequence[FinishedTrial], cases: Sequence[Cases]) -> None:
+    for trial, own in zip(trials[1:], cases[1:], strict=True):
+        try:
+            check_same_patients(own, cases[0])
+        except ValueError as error:
+            raise InputError(
+                f"the runs {trial.run_id} and {trials[0].run_id} cannot be compared patient by "
+                f"patient: {error}; were positive_class and group_by the same?"
+            ) from error
 
 
 def _check_factors(by: Sequence[str], varied: Sequence[str]) -> None:
@@ -156,18 +181,21 @@ def _check_factors(by: Sequence[str], varied: Sequence[str]) -> None:
             )
 
 
-def _groups(trials: Sequence[FinishedTrial], by: Sequence[str]) -> list[list[int]]:
+def _groups(
+    trials: Sequence[FinishedTrial], facts: Sequence[Mapping[str, str]], by: Sequence[str]
+) -> list[list[int]]:
     """Trials that share these parameters, in the order of their runs' beginning."""
     members: dict[tuple[str | None, ...], list[int]] = {}
     order = sorted(range(len(trials)), key=lambda index: trials[index].run.info.start_time)
     for index in order:
-        key = tuple(trials[index].parameters.get(name) for name in by)
+        key = tuple(facts[index].get(name) for name in by)
         members.setdefault(key, []).append(index)
     return list(members.values())
 
 
 def _labels(
     trials: Sequence[FinishedTrial],
+    facts: Sequence[Mapping[str, str]],
     groups: Sequence[list[int]],
     by: Sequence[str],
     varied: Sequence[str],
@@ -175,10 +203,11 @@ def _labels(
 ) -> list[str]:
     labels = []
     for members in groups:
-        parameters = trials[members[0]].parameters
+        parameters = facts[members[0]]
         given = {row_names.get(trials[index].run_id) for index in members}
         if by:
-            labels.append(", ".join(f"{name} {parameters.get(name)}" for name in by))
+            levels = ", ".join(f"{name} {_short(parameters.get(name))}" for name in by)
+            labels.append(f"{levels} ({len(members)} trial{'s' if len(members) > 1 else ''})")
         elif len(given) == 1 and (name := given.pop()):
             labels.append(name)
         else:
@@ -190,11 +219,15 @@ def _names(
     trials: Sequence[FinishedTrial], groups: Sequence[list[int]], labels: Sequence[str]
 ) -> list[str]:
     """The labels, with what the ticks tell where it takes that to tell two rows apart."""
-    return [
+    names = [
         f"{label}, segmentation={trials[members[0]].parameters['segmentation']}"
         if labels.count(label) > 1
         else label
         for label, members in zip(labels, groups, strict=True)
+    ]
+    return [  # rows of two sweeps may be called the same
+        f"{name}, run {trials[members[0]].run_id[:8]}" if names.count(name) > 1 else name
+        for name, members in zip(names, groups, strict=True)
     ]
 
 
@@ -204,7 +237,15 @@ def _label(parameters: Mapping[str, str], varied: Sequence[str]) -> str:
     )
     told = f"{'+'.join(networks)} {parameters['fusion']} {parameters['clip_length']} frames"
     others = [n for n in varied if n not in (*_IN_THE_LABEL, "segmentation")]
-    return ", ".join([told, *(f"{n}={parameters.get(n)}" for n in others)])
+    return ", ".join([told, *(f"{n}={_short(parameters.get(n))}" for n in others)])
+
+
+def _short(value: str | None) -> str:
+    """A drawn number with no more digits than tell it from others."""
+    try:
+        return str(value) if value is None or len(value) < 8 else f"{float(value):.3g}"
+    except ValueError:
+        return str(value)
 
 
 def _reference(
@@ -255,17 +296,17 @@ def _difference(
     Else, and where the test cannot be done (McNemar's on the many clips of a patient), with that
     of the draws.
     """
-    drawn = sampled.difference(members, others)
+    drawn = sampled.difference(equally(members), equally(others))
     if len(members) > 1 or len(others) > 1 or metric not in ("auroc", "accuracy"):
         return drawn
-    test = delong if metric == "auroc" else mcnemar
+    test, name = (delong, "DeLong") if metric == "auroc" else (mcnemar, "McNemar")
     p = test(cases[members[0]], cases[others[0]])
-    return drawn if p is None else replace(drawn, p=p)
+    return drawn if p is None else replace(drawn, p=p, test=name)
 
 
 def _best(rows: Sequence[Row], cases: Sequence[Cases], sampled: Sampled, metric: str) -> Row | None:
     """The best row, if the adjusted tests say that it is better than each of the others."""
-    first = max(rows, key=lambda row: row.figures[metric].value)
+    first = max(rows, key=lambda row: goodness(metric, row.figures[metric].value))
     others = [row for row in rows if row is not first]
     adjusted = holm(
         [_difference(cases, sampled, first.members, row.members, metric).p for row in others]

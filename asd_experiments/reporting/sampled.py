@@ -1,21 +1,31 @@
 """A metric of several trials, with draws of patients that are the same for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from asd_experiments.evaluation.bca import bca_interval, with_observed
 from asd_experiments.evaluation.bootstrap import (
+    NUM_RESAMPLES,
     classes_of_groups,
     draw_groups,
     percentile_interval,
 )
 from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.interval import Interval
+from asd_experiments.evaluation.metrics import METRICS
 from asd_experiments.evaluation.uncertainty import metric_draws, metric_intervals
 
 _LEVEL = 0.95
+_DRAWS_PER_TRIAL = 100
+"""So that p, which cannot fall below 2 in the number of draws, stays small after Holm."""
+
+_SAME = 1e-12  # rounding errors of sums in another order
+
+Shares = Mapping[int, float]
+"""How much each trial counts in a mean, by its index; they add up to 1."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,9 @@ class Estimate:
     p: float | None = None
     """Two-sided p value of "it is 0", of a difference."""
 
+    test: str = ""
+    """Which test `p` is of."""
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -39,26 +52,56 @@ class Sampled:
     those of one imagined cohort.
     """
 
-    observed: Float[np.ndarray, " trial"]
-    draws: Float[np.ndarray, "trial draw"]
+    values: Float[np.ndarray, "trial row"]
+    """Of all groups, without each group, and in every draw: see `bca.with_observed`."""
+
+    holds: Bool[np.ndarray, "group num_classes"]
+    """Which classes occur in each group."""
 
     intervals: Sequence[Interval | None]
     """Of every trial by itself, as its own run has it."""
 
-    def estimate(self, members: Sequence[int]) -> Estimate:
-        """Mean over some trials; of a single one, its figure and its own interval."""
-        chosen = np.asarray(members)
-        if len(chosen) == 1:
-            return Estimate(float(self.observed[chosen[0]]), self.intervals[chosen[0]])
-        return estimate_of(self.observed[chosen].mean(), self.draws[chosen].mean(axis=0))
+    @property
+    def observed(self) -> Float[np.ndarray, " trial"]:
+        """The metric of every trial."""
+        return self.values[:, 0]
 
-    def difference(self, members: Sequence[int], others: Sequence[int]) -> Estimate:
-        """Mean over some trials minus mean over others."""
-        chosen, reference = np.asarray(members), np.asarray(others)
-        value = self.observed[chosen].mean() - self.observed[reference].mean()
-        draws = self.draws[chosen].mean(axis=0) - self.draws[reference].mean(axis=0)
-        estimate = estimate_of(value, draws)
-        return Estimate(estimate.value, estimate.interval, _p_of(draws[np.isfinite(draws)]))
+    def estimate(self, shares: Shares) -> Estimate:
+        """Mean over some trials; of a single one, its figure and its own interval."""
+        if len(shares) == 1:
+            (trial,) = shares
+            return Estimate(float(self.observed[trial]), self.intervals[trial])
+        mean = self._mean(shares)
+        return Estimate(float(mean[0]), bca_interval(mean, self.holds, _LEVEL))
+
+    def difference(self, shares: Shares, others: Shares) -> Estimate:
+        """Mean over some trials minus mean over others.
+
+        The limits are percentiles, as those of `comparison.difference`.
+        """
+        apart = self._mean(shares) - self._mean(others)
+        draws = apart[len(self.holds) + 1 :]
+        draws = draws[np.isfinite(draws)]
+        if draws.size == 0 or np.ptp(draws) < _SAME:  # what never varies tells nothing
+            return Estimate(float(apart[0]), None)
+        interval = percentile_interval(draws, _LEVEL)
+        return Estimate(float(apart[0]), interval, _p_of(draws), "paired bootstrap")
+
+    def _mean(self, shares: Shares) -> Float[np.ndarray, " row"]:
+        weights = np.array(list(shares.values()))
+        return np.asarray(weights @ self.values[list(shares)])
+
+
+def equally(trials: Sequence[int]) -> Shares:
+    """The same share for each of some trials."""
+    return {trial: 1 / len(trials) for trial in trials}
+
+
+def goodness(metric: str, value: float) -> float:
+    """A figure the greater the better it is; an undefined one is worst."""
+    if np.isnan(value):
+        return -np.inf
+    return -value if METRICS[metric] == "minimize" else value
 
 
 def sample(trials: Sequence[Cases], metrics: Sequence[str], *, seed: int = 0) -> dict[str, Sampled]:
@@ -69,34 +112,27 @@ def sample(trials: Sequence[Cases], metrics: Sequence[str], *, seed: int = 0) ->
         metrics: Of `comparison.COMPARED_METRICS`.
         seed: Seed of the draws.
     """
-    first = trials[0]
-    once = np.ones((1, len(classes_of_groups(first))))
-    weights = draw_groups(first, seed=seed)
-    rows = once if weights is None else np.vstack([once, weights])
+    holds = classes_of_groups(trials[0])
+    num_draws = max(NUM_RESAMPLES, _DRAWS_PER_TRIAL * len(trials))
+    weights = draw_groups(trials[0], num_draws, seed)
+    rows = with_observed(np.empty((0, len(holds))) if weights is None else weights)
     drawn = [metric_draws(cases, rows, metrics) for cases in trials]
-    intervals = [metric_intervals(cases, seed=seed) for cases in trials]
+    intervals = [metric_intervals(cases, ranking=metrics, seed=seed) for cases in trials]
     return {
         metric: Sampled(
-            np.array([values[metric][0] for values in drawn]),
-            np.array([values[metric][1:] for values in drawn]),
+            np.array([values[metric] for values in drawn]),
+            holds,
             [own.get(metric) for own in intervals],
         )
         for metric in metrics
     }
 
 
-def estimate_of(value: float, draws: Float[np.ndarray, " draw"]) -> Estimate:
-    """A figure with its interval from draws; without one where it never varies."""
-    return Estimate(float(value), percentile_interval(draws, _LEVEL))
-
-
-def _p_of(draws: Float[np.ndarray, " draw"]) -> float | None:
-    """Twice the share of draws on the rarer side of 0; None where they never vary.
+def _p_of(draws: Float[np.ndarray, " draw"]) -> float:
+    """Twice the share of draws on the rarer side of 0.
 
     References:
         Davison and Hinkley 1997, section 4.4, https://doi.org/10.1017/CBO9780511802843.
     """
-    if draws.size == 0 or np.ptp(draws) == 0:
-        return None
-    side = min((draws <= 0).sum(), (draws >= 0).sum())
+    side = min((draws <= _SAME).sum(), (draws >= -_SAME).sum())
     return float(min(1.0, 2 * (side + 1) / (draws.size + 1)))

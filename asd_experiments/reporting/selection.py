@@ -31,7 +31,7 @@ class Selection:
     trials: list[FinishedTrial]
 
     num_tried: int
-    """Configurations that were tried to get them, those that did not finish among them."""
+    """Trials that were run to get them, as far as is known: all of their sweeps, and they."""
 
     left_out: Counter[str] = field(default_factory=Counter)
     """How many trials did not finish, by the state of their runs."""
@@ -66,7 +66,9 @@ def select(config: AblationConfig) -> Selection:
     trials = [FinishedTrial.of(run) for run in progress_bar(finished, title="read", unit="trial")]
     _check_same_data(trials)
     sweeps = _sweeps_of(trials)
-    num_tried = max(len(runs), sum(int(s.data.metrics.get("num_trials", 0)) for s in sweeps))
+    inside = {sweep.info.run_id for sweep in sweeps}
+    outside = [r for r in runs if parent_of(r) not in inside]
+    num_tried = len(outside) + sum(int(s.data.metrics.get("num_trials", 0)) for s in sweeps)
     names = {k: v for sweep in sweeps for k, v in _row_names(sweep).items()}
     return Selection(trials, num_tried, left_out, names, sweeps)
 
@@ -83,6 +85,11 @@ def winner_of(sweep: Run) -> tuple[str, str] | None:
         return None
     first = next(column for column in table.columns if column in judged)
     return str(table["run_id"].iloc[0]), first
+
+
+def parent_of(run: Run) -> str | None:
+    """The run that a run hangs below."""
+    return run.data.tags.get(MLFLOW_PARENT_RUN_ID)
 
 
 def _of_sweep(run_id: str) -> list[Run]:
@@ -143,7 +150,7 @@ def _check_same_data(trials: Iterable[FinishedTrial]) -> None:
 
 
 def _sweeps_of(trials: Iterable[FinishedTrial]) -> list[Run]:
-    parents = {trial.run.data.tags.get(MLFLOW_PARENT_RUN_ID) for trial in trials} - {None}
+    parents = {parent_of(trial.run) for trial in trials} - {None}
     runs = [known_run(str(parent), "sweep") for parent in sorted(map(str, parents))]
     return [run for run in runs if run.data.tags.get("asd.level") == "sweep"]
 

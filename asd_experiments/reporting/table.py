@@ -1,15 +1,16 @@
 """The ablation table as a reader sees it, and its forms: CSV with all numbers, Markdown, LaTeX."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from asd_experiments.reporting.published import METHODS, READERS, PublishedRow
+from asd_experiments.reporting.published import METHODS, READERS, SOURCE, UNIT, PublishedRow
 from asd_experiments.reporting.readers import Reader
-from asd_experiments.reporting.rows import Comparison, Row, test_of
-from asd_experiments.reporting.sampled import Estimate
+from asd_experiments.reporting.rows import ALPHA, Comparison, Row
+from asd_experiments.reporting.sampled import Estimate, goodness
 
 MINUS = "\N{MINUS SIGN}"
 TICK, CROSS, BOTH, NONE = "✓", "\N{EN DASH}", "both", ""
@@ -23,6 +24,10 @@ _TITLES = {
     "brier": "Brier",
 }
 _COMPARED = ("auroc", "accuracy")
+
+
+MOST_ROWS = 20
+"""Rows that a run's note shows."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +85,21 @@ def make_table(
         columns += [f"Δ {title_of(metric)} [95 % CI]", f"p ({title_of(metric)}, Holm)"]
     columns += ["parameters", "GMACs", "training"]
     by = "auroc" if "auroc" in metrics else metrics[0]
-    sign = -1 if by == "brier" else 1
-    rows = sorted(comparison.rows, key=lambda row: -sign * row.figures[by].value)
+    rows = sorted(comparison.rows, key=lambda row: -goodness(by, row.figures[by].value))
     lines = [_model_line(row, comparison, tested, run_ids, digits) for row in rows]
     lines += [_reader_line(reader, metrics, tested, digits) for reader in readers]
     if published:
         lines += [_published_line(row, metrics, len(columns)) for row in (*READERS, *METHODS)]
-    return Table(columns, lines, _notes(comparison, tested))
+    notes = _notes(comparison, tested)
+    return Table(columns, lines, [*notes, f"{UNIT} Source: {SOURCE}."] if published else notes)
 
 
 def to_frame(
-    comparison: Comparison, readers: Sequence[Reader], run_ids: Sequence[str]
+    comparison: Comparison,
+    readers: Sequence[Reader],
+    run_ids: Sequence[str],
+    *,
+    published: bool,
 ) -> pd.DataFrame:
     """All numbers, one row per line of the table, for a CSV file."""
     rows = [
@@ -120,19 +129,44 @@ def to_frame(
         }
         for reader in readers
     ]
+    rows += [
+        {
+            "kind": "published",
+            "method": row.name,
+            "segmentation": row.segmentation,
+            "optical_flow": row.optical_flow,
+            **row.figures,
+        }
+        for row in (*READERS, *METHODS)
+        if published
+    ]
     return pd.DataFrame(rows)
 
 
-def to_markdown(table: Table) -> str:
-    """The table as Markdown, with its notes."""
+def to_markdown(table: Table, most_rows: int) -> str:
+    """The notes and the first rows of the table as Markdown.
+
+    Args:
+        table: The table.
+        most_rows: Rows to show; the reference is always among them.
+    """
+    shown = table.lines[:most_rows]
+    shown += [line for line in table.lines[most_rows:] if line.is_reference]
     lines = [f"| {' | '.join(table.columns)} |", f"|{'---|' * len(table.columns)}"]
-    for line in table.lines:
+    for line in shown:
         cells = [
-            f"**{cell}**" if index in line.bold else cell.replace("|", "\\|")
+            f"**{_plain(cell)}**" if index in line.bold else _plain(cell)
             for index, cell in enumerate(line.cells)
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"{note}\n" for note in table.notes)])
+    if left_out := len(table.lines) - len(shown):
+        lines += ["", f"{left_out} more rows: artifacts `ablation.html`, `ablation.csv`."]
+    return "\n".join([*(f"{_plain(note)}\n" for note in table.notes), *lines])
+
+
+def _plain(text: str) -> str:
+    """Text in Markdown that means no more than itself."""
+    return re.sub(r"([|*`<\\])", r"\\\1", text)
 
 
 def to_latex(table: Table, caption: str) -> str:
@@ -209,43 +243,60 @@ def _published_line(row: PublishedRow, metrics: Sequence[str], num_columns: int)
 
 
 def _notes(comparison: Comparison, tested: Sequence[str]) -> list[str]:
-    num_cases = len(comparison.cases[0])
-    wilson = "; shares of patients: Wilson" if comparison.unit == "patient" else ""
-    tests = ", ".join(
-        f"{title_of(metric)}: {test_of(metric, comparison.unit)}" for metric in tested
-    )
-    single = all(len(row.members) == 1 for row in comparison.rows)
+    sizes = sorted({len(cases) for cases in comparison.cases})
+    num_cases = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    kinds = {
+        title_of(m): sorted({row.differences[m].test for row in comparison.rows if row.differences})
+        for m in tested
+    }
+    tests = "; ".join(f"{name}: {' or '.join(filter(None, of))}" for name, of in kinds.items())
+    collapsed = [row.name for row in comparison.rows if row.collapsed]
+    warnings = []
+    if collapsed:
+        warnings.append(
+            "Collapsed folds, whose networks give (almost) all patients the same answer, are in: "
+            f"{_listed(collapsed)}."
+        )
+    if len(sizes) > 1:
+        warnings.append(
+            f"The trials have different {comparison.unit}s, so they are compared through their "
+            "patients alone; unit=patient is the better comparison."
+        )
     return [
-        f"Outer test {comparison.unit}s of all folds pooled (n = {num_cases}). Intervals: "
-        f"bootstrap over patients{wilson}. Δ: difference to the row “reference”, with the same "
-        "draws of patients for both.",
-        f"p: two-sided ({tests if single else 'paired bootstrap'}), adjusted by Holm over "
-        f"{max(len(comparison.rows) - 1, 1)} comparisons.",
-        _verdict(comparison, tested),
+        _verdict(comparison),
+        *warnings,
+        f"Outer test {comparison.unit}s of all folds pooled (n = {num_cases}). Intervals: those of "
+        "each trial's own run; of a row of several trials, bootstrap over patients. Δ: difference "
+        "to the row “reference”, with the same draws of patients for both.",
+        f"p: two-sided ({tests}), adjusted by Holm over {max(len(comparison.rows) - 1, 1)} "
+        "comparisons.",
     ]
 
 
-def _verdict(comparison: Comparison, tested: Sequence[str]) -> str:
-    """What the tests allow to be said, in a sentence."""
-    sentences = []
-    for metric in tested:
-        adjusted = {row.name: row.adjusted.get(metric) for row in comparison.rows}
-        known = {name: p for name, p in adjusted.items() if p is not None}
-        differing = [name for name, p in known.items() if p < 0.05]
-        if best := comparison.best.get(metric):
-            sentences.append(f"By {title_of(metric)}, {best.name} is better than every other row.")
-        elif differing:
-            sentences.append(
-                f"By {title_of(metric)}, {_listed(differing)} differ"
-                f"{'s' if len(differing) == 1 else ''} from the reference; no row is better than "
-                "every other one, so none is bold."
-            )
-        elif known:
-            sentences.append(
-                f"By {title_of(metric)}, no row differs from the reference: the smallest adjusted "
-                f"p is {p_text(min(known.values()))}. That is no proof that they are equal."
-            )
-    return " ".join(sentences) or "There is no test of these differences."
+def _verdict(comparison: Comparison) -> str:
+    """What the tests allow to be said, in a sentence for every metric."""
+    sentences = [_verdict_by(comparison, metric) for metric in comparison.metrics]
+    return " ".join(filter(None, sentences)) or "There is no test of these differences."
+
+
+def _verdict_by(comparison: Comparison, metric: str) -> str:
+    adjusted = {row.name: row.adjusted.get(metric) for row in comparison.rows}
+    known = {name: p for name, p in adjusted.items() if p is not None}
+    differing = [name for name, p in known.items() if p < ALPHA]
+    name = title_of(metric)
+    if best := comparison.best.get(metric):
+        return f"By {name}, {best.name} is better than every other row."
+    if differing:
+        return (
+            f"By {name}, {_listed(differing)} differ{'s' if len(differing) == 1 else ''} from the "
+            "reference; no row is better than every other one, so none is bold."
+        )
+    if known:
+        return (
+            f"By {name}, no row differs from the reference: the smallest adjusted p is "
+            f"{p_text(min(known.values()))}. That is no proof that they are equal."
+        )
+    return ""
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -197,7 +197,13 @@ def note_of(
 ) -> str:
     """What a reader of the sweep's run sees first, in Markdown.
 
-    MLflow folds all but the first lines away, so the links and the best come first.
+    Args:
+        study: The study.
+        metrics: Names of its values.
+        table: All trials, the best first.
+        cost: What they took.
+        links: Where a reader may want to go, for the first line.
+        best: Which is the best.
     """
     counts = Counter(trial.state for trial in last_attempts(study).values())
     tried = sum(counts[state] for state in RUN_STATES)

@@ -33,11 +33,12 @@ from asd_experiments.tracking.links import (
     compare_link,
     run_link,
     version_link,
-    without_links,
 )
 from asd_experiments.tracking.runs import (
+    COLLAPSED,
     close_as_killed,
     command_run,
+    has_finished,
     tracking_uri,
     use_tracking_store,
     where_to_see,
@@ -128,7 +129,10 @@ def _start(config: SweepConfig) -> tuple[str, int]:
     defaults = {} if config.store else DEMO_DEFAULTS
     space = _with_budget(load_space(config.space, defaults=defaults), config.trials)
     store = ClipStore(absolute_url(config.store or demo_store(config.seed)))
-    with _told_how_to_resume(), command_run(config.run_name, f"sweep {space.name}") as run_id:
+    with (
+        command_run(config.run_name, f"sweep {space.name}") as run_id,
+        _told_how_to_resume(run_id),
+    ):
         begun = _begin(config, space, store, run_id)
         with _locked(begun.folder / _LEADS, wait=True):
             return run_id, _lead(config, begun, space)
@@ -136,12 +140,15 @@ def _start(config: SweepConfig) -> tuple[str, int]:
 
 def _go_on(config: SweepConfig, run_id: str) -> tuple[str, int]:
     """Lead a sweep that broke off to its end, or help the process that leads it."""
+    if has_finished(run_id):
+        raise InputError(f"resume: the sweep {run_id} has finished; nothing is left to do")
     begun = _Sweep.find(config, run_id)
+    _check_space(config, begun)
     space = load_space(begun.folder / _SPACE, defaults=begun.task.defaults)
     space = _with_budget(space, config.trials)
     with _locked(begun.folder / _LEADS) as leads:
         if leads:
-            with _told_how_to_resume(), command_run(None, "", again=run_id):
+            with command_run(None, "", again=run_id), _told_how_to_resume(run_id):
                 return run_id, _lead(config, begun, space)
     if config.engine == "ray":
         raise InputError(
@@ -171,14 +178,26 @@ def _lead(config: SweepConfig, begun: _Sweep, space: SearchSpace) -> int:
     return failed
 
 
+def _check_space(config: SweepConfig, begun: _Sweep) -> None:
+    """A sweep goes on in the space that it was begun with; another one was probably a mistake."""
+    given = Path(config.space)
+    if config.space == SweepConfig().space or not given.is_file():
+        return
+    if given.read_bytes() != (begun.folder / _SPACE).read_bytes():
+        raise InputError(
+            f"space: the sweep {begun.run_id} was begun with another search space than "
+            f"{config.space} (kept in {begun.folder / _SPACE}); leave space= out to go on with it"
+        )
+
+
 @contextmanager
-def _told_how_to_resume() -> Iterator[None]:
+def _told_how_to_resume(run_id: str) -> Iterator[None]:
     try:
         yield
     except Interrupted as error:
         raise SystemExit(
             f"sweep: {error}; what is done is kept. To go on, give the same command again with "
-            "resume= and the id of this sweep's run"
+            f"resume={run_id}"
         ) from error
 
 
@@ -265,12 +284,21 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
     runs = trial_runs(begun.run_id)
     metrics = begun.task.metrics
     table = report.trial_table(study, metrics, {key: run.info.run_id for key, run in runs.items()})
-    best, told = report.best_trial(study), "No trial has finished."
+    best, told, to_best = report.best_trial(study), "No trial has finished.", []
     figures: dict[str, float] = {"num_trials": float(len(table))}
     if best is not None:
         run = runs[studies.key_of(best)]
-        model = version_link(REGISTERED_MODEL, register(run))
-        told = f"Best: {run_link(run)}, registered as {model} (alias `{ALIAS}`)."
+        version = register(run)
+        told = (
+            f"Best: {run.info.run_name}, registered as `models:/{REGISTERED_MODEL}/{version}`, "
+            f"alias `{ALIAS}`."
+        )
+        to_best = [
+            run_link(run, "the best trial"),
+            version_link(REGISTERED_MODEL, version, "its model"),
+        ]
+        if COLLAPSED in run.data.tags:
+            told += " Its networks have collapsed (see its run): do not take it for a classifier."
         figures |= {f"best/{name}": v for name, v in zip(metrics, best.values, strict=True)}
     cost = report.cost_of(study)
     figures |= {
@@ -283,6 +311,7 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
         compare_link(finished or list(runs.values()), "Compare the trials"),
         artifact_link(begun.run_id, "sweep.html", "plots of the search"),
         artifact_link(begun.run_id, "trials.csv", "all trials as a table"),
+        *to_best,
     ]
     log_sweep_end(
         begun.run_id,
@@ -291,7 +320,7 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
         figures,
         report.note_of(study, metrics, table, cost, links, told),
     )
-    print(without_links(told))
+    print(told)
     return int((table["state"] == "FAIL").sum())
 
 

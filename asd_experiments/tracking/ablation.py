@@ -13,7 +13,7 @@ from asd_experiments.tracking.runs import log_metrics, log_parameters
 TRIALS = "asd.trials"
 """Tag of an ablation's run: the runs of the trials that it compares."""
 
-_MAX_TAG_LENGTH = 5000
+_MAX_TRIALS = 150  # ids of as many trials fit into a tag; ablation.csv has all
 _MAX_NOTE_LENGTH = 8000
 
 
@@ -42,7 +42,7 @@ def log_ablation(
     """
     client = MlflowClient()
     client.set_tag(run_id, "asd.level", "ablation")
-    client.set_tag(run_id, TRIALS, ",".join(trials)[:_MAX_TAG_LENGTH])
+    client.set_tag(run_id, TRIALS, ",".join(trials[:_MAX_TRIALS]))
     log_parameters(run_id, parameters)
     log_metrics(run_id, metrics)
     for name, text in texts.items():

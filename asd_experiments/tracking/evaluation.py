@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+import numpy as np
 import pandas as pd
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
@@ -32,7 +33,7 @@ from asd_experiments.tracking.artifacts import Evaluated, evaluated
 from asd_experiments.tracking.checklist import log_checklist
 from asd_experiments.tracking.finished_trial import FOLDS, FinishedTrial, read_table
 from asd_experiments.tracking.learning import learning_history
-from asd_experiments.tracking.links import run_link
+from asd_experiments.tracking.links import artifact_link, run_link
 from asd_experiments.tracking.runs import (
     command_run,
     log_metrics,
@@ -96,7 +97,7 @@ def log_evaluation(
     logged = run.data.metrics
     values = {**judged, **metrics, **(model or {})}
     log_metrics(run_id, {name: v for name, v in values.items() if logged.get(name) != v})
-    client.set_tag(run_id, MLFLOW_RUN_NOTE, summary(metrics))
+    client.set_tag(run_id, MLFLOW_RUN_NOTE, f"{_links(run_id)}\n\n{summary(metrics)}")
     with evaluated(run_id) as results:
         for unit in UNITS:
             _add_unit(results, trial.predictions, unit)
@@ -123,6 +124,19 @@ def summary(metrics: Mapping[str, float]) -> str:
         auroc = _figure(metrics, f"test/{unit}/auroc")
         lines.append(f"| {unit} | {auroc}{interval} | {' | '.join(values)} |")
     return "\n".join(lines)
+
+
+def _links(run_id: str) -> str:
+    """Links to what a reader looks at first; MLflow's own charts hide images behind parameters."""
+    shown = {
+        "figures/confusion_matrix_patient.png": "confusion matrix",
+        "figures/roc_patient.png": "ROC",
+        "figures/precision_recall_patient.png": "precision and recall",
+        "figures/calibration_patient.png": "calibration",
+        "checklist.md": "checklist",
+    }
+    links = (artifact_link(run_id, name, text) for name, text in shown.items())
+    return f"Patients: {' · '.join(links)}"
 
 
 def _log_link(run_id: str, config: EvaluateConfig, trial: FinishedTrial) -> None:
@@ -169,18 +183,21 @@ def _add_confusion(results: Evaluated, cases: Cases, unit: Unit) -> None:
     title = f"Confusion matrix: test {unit}s, all folds"
     results.add_figure(f"confusion_matrix_{unit}", confusion_figure(counts, cases.classes, title))
     results.add_table(f"confusion_matrix_{unit}", _confusion_table(cases))
-    by_fold = [_confusion_table(own).assign(fold=fold) for fold, own in folds]
+    by_fold = {fold: _confusion_table(own) for fold, own in folds}
     name = f"confusion_matrix_by_fold_{unit}"
-    results.add_table(name, pd.concat(by_fold)[["fold", "true", *cases.classes]])
+    results.add_table(name, pd.concat(by_fold, names=["fold"]).reset_index(level="fold"))
     if len(folds) < MOST_PANELS:  # with a panel for all folds together
         title = f"Confusion matrices: test {unit}s"
         results.add_figure(name, confusion_by_fold_figure(cases, title))
 
 
 def _confusion_table(cases: Cases) -> pd.DataFrame:
-    counts = pd.DataFrame(confusion_counts(cases), columns=cases.classes)
-    counts.insert(0, "true", cases.classes)
-    return counts
+    """Counts, one row per true and predicted class: no class can be called like a column."""
+    cells = [
+        {"true": cases.classes[true], "predicted": cases.classes[predicted], "count": int(count)}
+        for (true, predicted), count in np.ndenumerate(confusion_counts(cases))
+    ]
+    return pd.DataFrame(cells)
 
 
 def _add_failures(results: Evaluated, predictions: Predictions) -> None:

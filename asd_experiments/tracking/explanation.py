@@ -38,8 +38,8 @@ def explain(config: ExplainConfig) -> str:
             explained = _explain_clips(plan)
             table = share_table(plan, explained)
             log_shares(run_id, table)
-            log_pictures(run_id, plan, explained)
             sanity = log_sanity(run_id, _compare_with_random(plan))
+            log_pictures(run_id, plan, explained)
             log_note(run_id, plan, explained, table, sanity)
     except Interrupted as error:
         raise SystemExit(f"explain: {error}; its run in MLflow is closed as KILLED") from error

@@ -23,8 +23,7 @@ from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.artifacts import evaluated, log_table
 from asd_experiments.tracking.dataset import dataset_input
 from asd_experiments.tracking.explanation_plan import ExplanationPlan
-from asd_experiments.tracking.runs import log_metrics, log_parameters
-from asd_experiments.tracking.trial_record import COLLAPSED
+from asd_experiments.tracking.runs import COLLAPSED, log_metrics, log_parameters
 
 EXPLAINS = "asd.explains"
 """Tag of a run: the trial that it explains."""

@@ -1,7 +1,10 @@
-"""Places in MLflow's pages, as links that work in the notes of runs."""
+"""Places in MLflow's pages, as links that work in the notes of runs.
+
+MLflow folds all but the first 100 pixels of a note away, and of those only the first line or two
+can be clicked: links belong there.
+"""
 
 import json
-import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -24,9 +27,9 @@ def artifact_link(run_id: str, name: str, text: str) -> str:
     return f"[{text}](#{_place(MlflowClient().get_run(run_id))}/artifacts/{name})"
 
 
-def version_link(name: str, version: str) -> str:
-    """Link to a version of a registered model, by its address."""
-    return f"[`models:/{name}/{version}`](#/models/{name}/versions/{version})"
+def version_link(name: str, version: str, text: str) -> str:
+    """Link to a version of a registered model."""
+    return f"[{text}](#/models/{name}/versions/{version})"
 
 
 def compare_link(runs: Sequence[Run], text: str) -> str:
@@ -35,11 +38,6 @@ def compare_link(runs: Sequence[Run], text: str) -> str:
     experiments = json.dumps(sorted({run.info.experiment_id for run in runs}))
     place = f"#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
     return f"[{text}]({place})"
-
-
-def without_links(text: str) -> str:
-    """A text as a terminal shows it: of every link what is clicked."""
-    return re.sub(r"\[([^\]]*)\]\(#[^)]*\)", r"\1", text)
 
 
 def _place(run: Run) -> str:

@@ -31,6 +31,9 @@ ERROR = "asd.error"
 GOES_ON_WITH = "asd.goes_on_with"
 """Tag of a run that was made to resume another: that run."""
 
+COLLAPSED = "asd.collapsed"
+"""Tag of the run of a fold, and of its trial, whose network gives every patient one answer."""
+
 MODEL = "asd.model"
 """Tag of a trial's run: address of its logged model."""
 
@@ -92,6 +95,8 @@ def command_run(
             mlflow.end_run(end_state(error))
             _keep_traceback(client, run_id, error, discreet)
             raise
+        if again and ERROR in run.data.tags:  # why it had broken off
+            client.delete_tag(run_id, ERROR)
         mlflow.end_run()
 
 

@@ -18,14 +18,11 @@ from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
 from asd_experiments.tracking.finished_trial import FOLDS
 from asd_experiments.tracking.model import ModelCard
-from asd_experiments.tracking.runs import log_metrics, log_parameters
+from asd_experiments.tracking.runs import COLLAPSED, log_metrics, log_parameters
 from asd_experiments.tracking.videos import log_videos
 from asd_experiments.training.cross_validation import CrossValidation
 from asd_experiments.training.fit import FoldResult, precision, training_device
 from asd_experiments.training.start import normalisation_of
-
-COLLAPSED = "asd.collapsed"
-"""Tag of the run of a fold, and of its trial, whose network gives every patient one answer."""
 
 TEMPERATURE = "asd.temperature"
 """Tag of the run of a fold whose temperature is an end of its range."""

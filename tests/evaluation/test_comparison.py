@@ -8,7 +8,7 @@ from scipy.stats import binom, norm
 from asd_experiments.evaluation.cases import Cases, Predictions
 from asd_experiments.evaluation.comparison import (
     COMPARED_METRICS,
-    aligned,
+    check_same_patients,
     delong,
     difference,
     holm,
@@ -55,49 +55,26 @@ def wins_of(cases: Cases) -> np.ndarray:
     return (first > second) + 0.5 * (first == second)
 
 
-class TestAligned:
-    @pytest.mark.parametrize("unit", ["patient", "video", "clip"])
-    def test_puts_the_reference_in_the_order_of_the_cases(self, unit):
-        cases, reference = trial(0, unit), trial(1, unit)
-        shuffled = replace(reference, rows=reference.rows.sample(frac=1, random_state=0))
-        own, other = aligned(cases, shuffled)
-        pd.testing.assert_frame_equal(own.rows, cases.rows)
-        pd.testing.assert_frame_equal(other.rows, reference.rows)
-
+class TestSamePatients:
     def test_names_up_to_three_patients_that_only_one_trial_has(self):
         cases = trial(0)
         fewer = cases.where(np.arange(len(cases)) >= 5)
         with pytest.raises(
             ValueError, match=r"same patients; in one alone: p0, p1, p10 and 2 more$"
         ):
-            aligned(cases, fewer)
+            check_same_patients(cases, fewer)
         with pytest.raises(ValueError, match=r"in one alone: p0$"):
-            aligned(cases.where(np.arange(len(cases)) >= 1), cases)
+            check_same_patients(cases.where(np.arange(len(cases)) >= 1), cases)
 
     def test_refuses_other_labels_groups_and_classes(self):
         cases = trial(0)
         other_label = replace(cases, rows=cases.rows.assign(label="ASD"))
         with pytest.raises(ValueError, match=r"the same label in both: .* and 17 more$"):
-            aligned(cases, other_label)
+            check_same_patients(cases, other_label)
         with pytest.raises(ValueError, match="the same group in both: p0, "):
-            aligned(cases, replace(cases, rows=cases.rows.assign(group="site")))
+            check_same_patients(cases, replace(cases, rows=cases.rows.assign(group="site")))
         with pytest.raises(ValueError, match=r"got \['ASD', 'non-ASD'\] \(ASD\) and .*non-ASD\)"):
-            aligned(cases, replace(cases, positive_class="non-ASD"))
-
-    def test_clips_of_different_trials_can_only_be_compared_by_patient(self):
-        with pytest.raises(ValueError, match=r"clips stand in one.*compare with unit=patient"):
-            aligned(trial(0, "clip"), trial(0, "clip", clips=2))
-
-    def test_refuses_different_units_videos_and_repeated_patients(self):
-        with pytest.raises(ValueError, match="units must be the same, got patient and video"):
-            aligned(trial(0), trial(0, "video"))
-        videos = trial(0, "video")
-        renamed = replace(videos, rows=videos.rows.assign(video=videos.rows["video"] + "4"))
-        with pytest.raises(ValueError, match=r"80 videos stand.*videos that both trials tested"):
-            aligned(videos, renamed)
-        twice = replace(videos, rows=pd.concat([videos.rows, videos.rows]))
-        with pytest.raises(ValueError, match=r"a video must stand once.*take the split test"):
-            aligned(twice, twice)
+            check_same_patients(cases, replace(cases, positive_class="non-ASD"))
 
 
 class TestDifference:

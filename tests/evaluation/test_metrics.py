@@ -206,6 +206,7 @@ def test_names_are_complete(classes):
         *(f"{unit}/{metric}_fold_{of}" for unit in units for metric in metrics for of in SPREADS),
         *(f"{u}/{m}_ci_{end}" for u in units[3:] for m in with_limits for end in ("low", "high")),
         *(f"{unit}/{metric}_scaled" for unit in units[3:] for metric in ("brier", "ece", "loss")),
+        *(f"{unit}/auroc_permutation_p" for unit in units[3:]),
     }
     values = evaluate(decided_at(HALF, table, classes))
     assert {name for name in values if not name.endswith("_fold_count")} == expected

@@ -11,9 +11,15 @@ from pylatexenc.latexwalker import LatexWalker
 
 from asd_experiments.config import AblationConfig
 from asd_experiments.errors import InputError
+from asd_experiments.evaluation.cases import Predictions
+from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.reporting.ablation import ablation
+from asd_experiments.reporting.optimism import optimism
+from asd_experiments.tracking.finished_trial import FinishedTrial
 
 from .builders import READERS, log_sweep, log_trial, predictions
+
+pytestmark = pytest.mark.slow
 
 GRID = {
     (fusion, backbone, segmentation): effect + better + 0.1 * segmentation
@@ -89,7 +95,10 @@ def test_a_sweep_becomes_a_table_in_every_form(sweep, made):
     assert set(numbers.loc[numbers["kind"] == "reader", "method"]) == set(READERS)
     note = run.data.tags["mlflow.note.content"]
     assert note == artifact(run_id, "ablation.md").read_text()
-    assert f"{len(GRID) + 2} configurations were tried" in note
+    assert "1,957 clips of one second" in note  # what the published rows are, beside them
+    assert "1,957 clips" in artifact(run_id, "ablation.tex").read_text()
+    assert (numbers["kind"] == "published").sum() == 9
+    assert f"{len(GRID) + 2} trials were run" in note
     assert f"/runs/{sweep}" in note and "#/compare-runs?runs=" in note
     page = artifact(run_id, "ablation.html").read_text()
     tags = _Tags()
@@ -131,7 +140,23 @@ def test_the_price_of_choosing_is_told_with_its_interval(sweep, made):
     metrics = run.data.metrics
     assert metrics["optimism"] == pytest.approx(chosen_by - tested)
     assert metrics["optimism_ci_low"] < chosen_by - tested < metrics["optimism_ci_high"]
-    assert "report that one" in run.data.tags["mlflow.note.content"]
+    note = run.data.tags["mlflow.note.content"]
+    assert "Report the test figure" in note and "Chosen anew in every fold" in note
+
+
+def test_the_choice_itself_is_judged_fold_by_fold(tracking):
+    """Trials that are good at other folds: each fold is tested by the one that it chooses."""
+    good, bad = predictions(2.0, seed=1), predictions(-1.0, seed=2)
+    tables = [
+        pd.concat([one[one["fold"] < 2], other[other["fold"] >= 2]])
+        for one, other in ((good, bad), (bad, good))
+    ]
+    trials = [FinishedTrial.read(log_trial(table, {})) for table in tables]
+    found = optimism(trials[0], "val/patient/loss", trials)
+    whole = evaluate(Predictions(good, ["ASD", "non-ASD"], "ASD"))
+    assert found.metric == "auroc" and "val/patient/loss" in found.told()
+    assert found.nested.value == pytest.approx(whole["test/patient/auroc"])
+    assert found.test.value < found.nested.value
 
 
 def test_rows_may_be_the_levels_of_parameters(sweep, made):
@@ -146,9 +171,9 @@ def test_effects_are_differences_all_else_being_equal(made):
     effects = pd.read_csv(artifact(made, "effects.csv"))
     assert set(effects["parameter"]) == {"fusion", "backbone", "segmentation", "optical_flow"}
     flow = effects[effects["parameter"] == "optical_flow"].set_index("level")
-    assert flow.loc["yes", "difference_ci_low"] > 0
-    assert flow.loc["yes", "difference_to_first"] == pytest.approx(
-        flow.loc["yes", "mean"] - flow.loc["no", "mean"]
+    assert flow.loc["true", "difference_ci_low"] > 0
+    assert flow.loc["true", "difference_to_first"] == pytest.approx(
+        flow.loc["true", "mean"] - flow.loc["false", "mean"]
     )
     assert (effects["matched_settings"] == 4).all()
 
@@ -160,13 +185,16 @@ def test_no_row_is_bold_unless_it_is_better_than_every_other(tracking):
         "mlflow.note.content"
     ]
     assert "no row differs from the reference" in note and "no proof" in note
-    table = note[note.index("| method") : note.index("Outer test")]
+    table = note[note.index("| method") :]
     assert "**" not in table
     far = log_trial(predictions(-1.5, seed=3), {"width": 2.0})
     both = ",".join([close[0], far])
     note = client.get_run(ablation(AblationConfig(runs=both))).data.tags["mlflow.note.content"]
-    table = note[note.index("| method") : note.index("Outer test")]
+    table = note[note.index("| method") :]
     assert "**" in table and "is better than every other row" in note
+    losses = models_of(ablation(AblationConfig(runs=both, metrics="brier")))
+    is_best = losses["brier_best"].astype(bool)
+    assert losses.loc[is_best, "brier"].tolist() == [losses["brier"].min()]
 
 
 def test_trials_that_differ_in_their_seed_are_one_row(tracking):
@@ -187,12 +215,14 @@ def test_what_cannot_be_compared_is_refused_before_a_run_is_made(sweep):
     trial = trials_of(sweep)[0].info.run_id
     other = log_trial(predictions(0.9), {}, digest="other")
     partial = log_trial(predictions(0.9), {}, state="KILLED")
-    before = len(client.search_runs(["0"]))
+    before = len(client.search_runs(["0"], "tags.`asd.level` = 'ablation'"))
     assert "knows no run 'nonsense'" in refusal(runs=f"nonsense,{trial}")
     assert "is no trial but a sweep" in refusal(runs=f"{sweep},{trial}")
     assert "is no sweep but a trial" in refusal(sweep=trial)
     assert "is KILLED, so its figures are partial" in refusal(runs=f"{partial},{trial}")
     assert "at least two finished trials, found 1" in refusal(runs=trial)
+    swapped = log_trial(predictions(0.9), {}, positive_class="non-ASD")
+    assert "were positive_class and group_by the same?" in refusal(runs=f"{swapped},{trial}")
     assert "different clip stores" in refusal(runs=f"{other},{trial}")
     assert "unknown metric 'auc'" in refusal(sweep=sweep, metrics="auc")
     assert "unknown parameter 'fusoin'; did you mean" in refusal(sweep=sweep, rows="fusoin")
@@ -200,7 +230,7 @@ def test_what_cannot_be_compared_is_refused_before_a_run_is_made(sweep):
     assert "no row or run is called 'best'" in refusal(sweep=sweep, reference="best")
     assert "there is no 'nowhere'" in refusal(experiment="nowhere")
     assert "is refused by MLflow" in refusal(experiment="Default", filter="nonsense")
-    assert len(client.search_runs(["0"])) == before
+    assert len(client.search_runs(["0"], "tags.`asd.level` = 'ablation'")) == before
 
 
 @pytest.mark.parametrize(

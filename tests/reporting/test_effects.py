@@ -39,10 +39,11 @@ def test_levels_without_a_shared_setting_say_so():
         ({"width": "1", "backbone": "a"}, 0.5),
         ({"width": "1", "backbone": "b"}, 0.5),
         ({"width": "2", "backbone": "c"}, 0.9),
+        ({"width": "2", "backbone": "d"}, 0.9),
     ]
     _, effects = effects_of(trials, ("width", "backbone"))
     assert effects["width"].num_matched == 0
-    assert [level.num_trials for level in effects["width"].levels] == [2, 1]
+    assert [level.num_trials for level in effects["width"].levels] == [2, 2]
 
 
 def test_numbers_are_in_their_order_and_a_parameter_of_single_trials_has_no_effect():
@@ -63,8 +64,33 @@ def test_optical_flow_is_what_fusions_divide_into():
     ]
     sampled, effects = effects_of(trials, ("fusion", "backbone"))
     without, using = effects["optical_flow"].levels
-    assert (without.value, using.value) == ("no", "yes")
+    assert (without.value, using.value) == ("false", "true")
     assert using.difference.value == pytest.approx(
         sampled.observed[2:].mean() - sampled.observed[:2].mean()
     )
     assert using.difference.interval.low > 0
+
+
+def test_every_setting_counts_the_same_however_often_it_was_tried():
+    """A sampler tried the good backbone with `wide` three times."""
+    trials = [
+        ({"width": "1", "backbone": "bad"}, 0.2),
+        ({"width": "2", "backbone": "bad"}, 0.2),
+        ({"width": "1", "backbone": "good"}, 1.5),
+        *[({"width": "2", "backbone": "good"}, 1.5)] * 3,
+    ]
+    sampled, effects = effects_of(trials, ("width", "backbone"))
+    wide = effects["width"].levels[1]
+    expected = (sampled.observed[1] + sampled.observed[3:].mean()) / 2
+    assert (wide.num_trials, wide.mean.value) == (4, pytest.approx(expected))
+
+
+def test_flow_alone_is_no_flow_added():
+    trials = [
+        ({"fusion": fusion, "backbone": backbone}, effect)
+        for fusion, effect in (("appearance_only", 1.0), ("gated", 1.0), ("motion_only", -1.0))
+        for backbone in ("a", "b")
+    ]
+    sampled, effects = effects_of(trials, ("fusion", "backbone"))
+    _, using = effects["optical_flow"].levels
+    assert using.mean.value == pytest.approx(sampled.observed[2:4].mean())

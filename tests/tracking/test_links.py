@@ -2,7 +2,7 @@
 
 from mlflow.tracking import MlflowClient
 
-from asd_experiments.tracking.links import compare_link, run_link, version_link, without_links
+from asd_experiments.tracking.links import compare_link, run_link, version_link
 
 
 def test_links_name_what_they_lead_to(tmp_path):
@@ -13,8 +13,4 @@ def test_links_name_what_they_lead_to(tmp_path):
     listed = "%2C".join(f"%22{run_id}%22" for run_id in ids)
     place = f"#/compare-runs?runs=%5B{listed}%5D&experiments=%5B%220%22%5D"
     assert compare_link(runs, "both") == f"[both]({place})"
-
-
-def test_a_terminal_shows_what_would_be_clicked():
-    told = f"Best: [trial 0](#/experiments/1), registered as {version_link('net', '2')}."
-    assert without_links(told) == "Best: trial 0, registered as `models:/net/2`."
+    assert version_link("net", "2", "its model") == "[its model](#/models/net/versions/2)"

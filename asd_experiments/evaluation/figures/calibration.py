@@ -27,6 +27,7 @@ def calibration_figure(cases: Cases, title: str) -> Figure:
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect")
     for index, (name, curve) in enumerate(points.groupby("class", sort=False)):
         y, num_cases = curve["observed_share"], curve["count"]
+        certainty = ", 95 % CI" if curve["ci_low"].notna().any() else ""
         axes.errorbar(
             curve["mean_probability"],
             y,
@@ -37,7 +38,7 @@ def calibration_figure(cases: Cases, title: str) -> Figure:
             linewidth=2,
             capsize=4,
             clip_on=False,
-            label=f"{name}: {num_cases.min()} to {num_cases.max()} cases each, 95 % CI",
+            label=f"{name}: {num_cases.min()} to {num_cases.max()} cases each{certainty}",
         )
     brier = brier_score(cases.truth, cases.probabilities)
     name_axes(axes, "predicted probability", "observed share")

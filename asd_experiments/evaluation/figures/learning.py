@@ -1,5 +1,6 @@
 """Learning curves."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -40,7 +41,8 @@ def learning_figure(history: pd.DataFrame, title: str) -> Figure:
         axes.plot(best["epoch"], best["val_loss"], color=COLOURS[0], label="epoch kept", **ROUND)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         plain_frame(axes)
-    highest = float(history[["train_loss", "val_loss"]].to_numpy().max())
+    losses = history[["train_loss", "val_loss"]].to_numpy(dtype=float)
+    highest = float(losses[np.isfinite(losses)].max(initial=1.0))
     panels[0].set(xlim=(0.5, history["epoch"].max() + 0.5), ylim=(0, 1.08 * highest))
     figure.supylabel("loss", fontsize=LABEL_PT)
     handles, labels = panels[0].get_legend_handles_labels()
