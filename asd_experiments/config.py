@@ -463,6 +463,12 @@ class SweepConfig:
     run_name: Annotated[str | None, Unset] = None
     """Name of the run in MLflow. Not given: that of the search space."""
 
+    @model_validator(mode="after")
+    def _only_ray_has_a_cluster(self) -> "SweepConfig":
+        if self.engine == "optuna" and self.ray_address:
+            raise ValueError("ray_address: engine=optuna runs without Ray; leave one of them out")
+        return self
+
 
 @dataclass(frozen=True, config=_SETTINGS)
 class EvaluateConfig:

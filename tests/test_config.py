@@ -8,6 +8,7 @@ from asd_experiments.config import (
     ExplainConfig,
     PreprocessConfig,
     SimulateConfig,
+    SweepConfig,
     TrainConfig,
     TrialConfig,
     as_text,
@@ -148,6 +149,12 @@ def test_patients_to_explain_are_named_once_each():
     config = ExplainConfig(run="r", patients=" P02,P01, P02,", count="")
     assert config.patient_ids == ("P02", "P01")
     assert ExplainConfig(run="r", patients="", count="3").patient_ids == ()
+
+
+def test_a_cluster_is_only_rays():
+    assert SweepConfig(engine="ray", ray_address="auto").ray_address == "auto"
+    with pytest.raises(ValidationError, match="engine=optuna runs without Ray; leave one of them"):
+        SweepConfig(engine="optuna", ray_address="auto")
 
 
 @pytest.mark.parametrize(
