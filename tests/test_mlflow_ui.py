@@ -32,7 +32,7 @@ FLAGS = (
 SPACE = """
 name: small
 objective: {metric: val/patient/auroc, direction: maximize}
-fixed: {size: 32, width: 0.125, folds: 2, inner_folds: 2, epochs: 2}
+fixed: {size: 32, width: 0.125, folds: 2, inner_folds: 2, epochs: 1}
 """
 CROSSED = """
 sampler: {name: grid}
@@ -134,11 +134,12 @@ def open_run(runs: Page, name: str) -> None:
 def leads_to(page: Page, link: str) -> Page:
     """The page that a link of a note opens; it can be clicked without unfolding the note."""
     with page.expect_popup() as opened:
-        page.get_by_role("link", name=link).click()
+        page.get_by_role("link", name=link, exact=True).click()
     return opened.value
 
 
 def assert_drawn(image: Locator) -> None:
+    image.scroll_into_view_if_needed()
     expect(image).to_be_in_viewport()
     expect(image).to_have_js_property("complete", True)
     assert image.evaluate("image => image.naturalWidth") > 200
@@ -173,7 +174,7 @@ def test_figures_are_the_first_charts_of_a_trial(site, runs):
     expect(trial.get_by_text("figures", exact=True)).to_be_in_viewport()
     for name in ("calibration_clip", "confusion_matrix_by_fold_clip"):
         chart = trial.get_by_test_id("experiment-view-compare-runs-card").filter(has_text=name)
-        chart.get_by_role("button").first.click()  # in full; small, parameters hide it
+        chart.get_by_role("button").first.click()  # in full: MLflow puts all parameters above it
         assert_drawn(trial.get_by_role("dialog").locator("img").first)
         trial.get_by_role("dialog").get_by_role("button", name="Close").click()
 
