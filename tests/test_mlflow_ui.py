@@ -6,7 +6,6 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import mlflow
 import pytest
@@ -118,7 +117,7 @@ def picture(request) -> Callable[[Page, str], None]:
             return
         page.mouse.move(0, 0)
         page.wait_for_timeout(3000)  # until nothing moves
-        file = Path(folder) / f"ui_{name}.png"
+        file = request.config.invocation_params.dir / folder / f"ui_{name}.png"
         page.screenshot(path=file)
         small = Image.open(file).convert("RGB").quantize(MAX_COLOURS)
         small.save(file, optimize=True)
@@ -161,7 +160,6 @@ def test_a_trial_shows_its_figures(site, runs, picture):
     trial = leads_to(runs, "the best trial")
     expect(trial.get_by_role("heading", name=site.best)).to_be_visible()
     expect(trial.get_by_text("test, pooled")).to_be_visible()
-    picture(trial, "trial")
     for link in ("ROC", "confusion matrix"):
         assert_drawn(leads_to(trial, link).get_by_role("main").locator("img").first)
     picture(trial.context.pages[-1], "figure")
