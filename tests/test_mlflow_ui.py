@@ -197,7 +197,7 @@ def test_the_ablation_is_a_page_among_the_artifacts(site, runs, picture):
         expect(shown.get_by_role("heading", name="Ablation:")).to_be_visible()
         rows = shown.get_by_role("table").first.get_by_role("row")
         expect(rows).to_have_count(1 + len(site.trials))
-        for figure in ("AUROC of every row", "Main effects"):
+        for figure in ("AUROC of every row", "F1 of every row"):
             expect(shown.locator("figure").filter(has_text=figure).locator("svg")).to_be_visible()
     picture(linked, "ablation")
 
