@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY ?= passive
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Two halves of the tests beside each other, on one core each; $(1): options for both.
-HALF := tests/models tests/search
+HALF := tests/models tests/search tests/training
 SIDE_BY_SIDE = export OMP_NUM_THREADS=1; pytest $(1) $(HALF) & half=$$!; \
 	pytest $(1) tests $(HALF:%=--ignore=%); others=$$?; wait $$half && exit $$others
 

@@ -51,7 +51,7 @@ def log_ablation(
         log_table(run_id, frame, name)
     with evaluated(run_id) as files:
         for name, figure in figures.items():
-            files.add_figure(name, figure)
+            files.add_figure(name, figure, scalable=True)
     client.set_tag(run_id, MLFLOW_RUN_NOTE, _shortened(note))
 
 

@@ -44,12 +44,20 @@ class Evaluated:
         """Add `tables/<name>.csv`."""
         _write_table(table, self._file("tables", f"{name}.csv"))
 
-    def add_figure(self, name: str, figure: Figure) -> None:
-        """Add a figure three times: a chart of the run page, a picture, and one that scales."""
+    def add_figure(self, name: str, figure: Figure, *, scalable: bool = False) -> None:
+        """Add a figure as a chart of the run page and as a picture.
+
+        Args:
+            name: Its name.
+            figure: The figure.
+            scalable: Whether to add it as SVG, too.
+        """
         pixels = figure_to_array(figure)
         picture = Image.fromarray(pixels)
         picture.save(self._file("figures", f"{name}.png"))
-        self._file("figures", f"{name}.svg").write_text(figure_to_svg(figure), encoding="utf-8")
+        if scalable:
+            file = self._file("figures", f"{name}.svg")
+            file.write_text(figure_to_svg(figure), encoding="utf-8")
         # Into a file's name MLflow puts the key, its slash as a tilde, the step, the time and a
         # random number.
         begins = rf"{_CHARTS}/{_SECTION}~{name}[+%]"

@@ -31,7 +31,7 @@ ITEMS = (
     _Item(
         "participant flow: patients, videos and clips, left out with reason, per fold and class",
         "STARD 19, CLAIM 33, TRIPOD 20a",
-        ("file tables/participant_flow.csv", "file figures/participant_flow.svg"),
+        ("file tables/participant_flow.csv", "file figures/participant_flow.png"),
     ),
     _Item(
         "what the patients of the parts are like (if the labels say more than the class)",
@@ -116,7 +116,7 @@ ITEMS = (
             "file tables/roc_patient.csv",
             "file tables/roc_band_patient.csv",
             "file tables/precision_recall_patient.csv",
-            "file figures/roc_patient.svg",
+            "file figures/roc_patient.png",
         ),
     ),
     _Item(
@@ -133,7 +133,7 @@ ITEMS = (
     _Item(
         "decision curve",
         "TRIPOD 12e",
-        ("file tables/decision_curve_patient.csv", "file figures/decision_curve_patient.svg"),
+        ("file tables/decision_curve_patient.csv", "file figures/decision_curve_patient.png"),
     ),
     _Item(
         "pooled figures beside mean and deviation over folds; learning curves",
@@ -154,7 +154,7 @@ ITEMS = (
     _Item(
         "subgroups",
         "TRIPOD 23a, TRIPOD+AI fairness 14",
-        ("file tables/subgroups.csv", "file figures/subgroups.svg"),
+        ("file tables/subgroups.csv", "file figures/subgroups.png"),
         "add columns to the labels (disease, view, age, ...) and run preprocess again",
     ),
     _Item(

@@ -154,14 +154,12 @@ def _add_unit(results: Evaluated, predictions: Predictions, unit: Unit) -> None:
     cases = predictions.cases("test", unit)
     where = f"test {unit}s, all folds"
     roc, precision_recall = roc_band(cases), precision_recall_band(cases)
-    decision = decision_curve(cases)
     figures = {
         "roc": roc_figure(cases, f"ROC: {where}", roc),
         "precision_recall": precision_recall_figure(
             cases, f"Precision and recall: {where}", precision_recall
         ),
         "calibration": calibration_figure(cases, f"Calibration: {where}"),
-        "decision_curve": decision_figure(decision, f"Decision curve: {where}"),
     }
     tables = {
         "roc": roc_points(cases),
@@ -169,8 +167,11 @@ def _add_unit(results: Evaluated, predictions: Predictions, unit: Unit) -> None:
         "precision_recall": precision_recall_points(cases),
         "precision_recall_band": precision_recall,
         "calibration": calibration_points(cases),
-        "decision_curve": decision,
     }
+    if unit == "patient":  # who is treated
+        tables["decision_curve"] = decision_curve(cases)
+        title = f"Decision curve: {where}"
+        figures["decision_curve"] = decision_figure(tables["decision_curve"], title)
     for name, figure in figures.items():
         results.add_figure(f"{name}_{unit}", figure)
     for name, table in tables.items():

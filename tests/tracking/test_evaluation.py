@@ -19,9 +19,9 @@ from tests.tracking.finished import finished_trial, labels_of
 UNITS = ("patient", "video", "clip")
 OF_A_UNIT = (
     *("confusion_matrix", "confusion_matrix_by_fold", "roc", "precision_recall"),
-    *("calibration", "decision_curve"),
+    "calibration",
 )
-OF_THE_TRIAL = ("subgroups", "participant_flow", "learning_curves")
+OF_THE_TRIAL = ("decision_curve_patient", "subgroups", "participant_flow", "learning_curves")
 FIGURES = {*(f"{name}_{unit}" for name in OF_A_UNIT for unit in UNITS), *OF_THE_TRIAL}
 
 
@@ -56,14 +56,10 @@ def test_metrics_are_those_of_the_prediction_table(trial, own_run):
     assert run.info.status == "FINISHED"
 
 
-def test_every_figure_is_a_chart_a_picture_and_one_that_scales(trial, own_run):
-    assert files(trial, "figures") == {
-        f"{name}.{end}" for name in FIGURES for end in ("png", "svg")
-    }
+def test_every_figure_is_a_chart_and_a_picture(trial, own_run):
+    assert files(trial, "figures") == {f"{name}.png" for name in FIGURES}
     charts = files(trial, "images")
     assert {name.partition("+")[0] for name in charts} == {f"figures~{n}" for n in FIGURES}
-    text = artifact(trial, "figures/roc_patient.svg").read_text()
-    assert ">sensitivity</text>" in text and "<dc:date>" not in text
 
 
 def test_every_figure_has_its_numbers_as_a_table(trial, own_run):
@@ -177,7 +173,7 @@ def test_an_older_run_without_its_store_has_no_subgroups_and_says_so(project_fol
     said = capsys.readouterr().out
     assert "No subgroups: the run has no videos.csv, and its store cannot be read" in said
     assert "subgroups.csv" not in files(run_id, "tables")
-    assert "roc_patient.svg" in files(run_id, "figures")
+    assert "roc_patient.png" in files(run_id, "figures")
 
 
 def test_a_store_that_has_changed_since_is_not_read(project_folder, small_store, capsys):
@@ -209,7 +205,7 @@ def test_the_checklist_says_what_is_filled_and_where(trial, own_run):
     }
     assert list(rows) == [str(number) for number in range(1, 23)]
     assert (
-        "| yes | file `tables/participant_flow.csv`, `figures/participant_flow.svg` |" in rows["1"]
+        "| yes | file `tables/participant_flow.csv`, `figures/participant_flow.png` |" in rows["1"]
     )
     assert "| no | " in rows["15"] and "needs two trials" in rows["15"]
     assert "| yes |" in rows["21"] and "| yes |" in rows["22"]

@@ -21,7 +21,7 @@ GREY = "#767676"
 LIGHT_GREY = "#E6E6E6"
 
 TITLE_PT, LABEL_PT, TICK_PT, SMALL_PT = 13.0, 12.0, 11.0, 9.0
-WIDTH_IN, DPI = 6.0, 200
+WIDTH_IN, DPI = 6.0, 150
 MOST_PANELS = 12
 """Small multiples that can be read beside each other; of more folds there is a table alone."""
 

@@ -20,7 +20,7 @@ def test_array_is_an_rgb_picture_without_pyplot():
     loaded = "matplotlib.pyplot" in sys.modules
     array = figure_to_array(confusion_figure(np.array([[9, 0], [0, 9]]), CLASSES, "Test"))
     assert array.dtype == np.uint8
-    assert array.shape == (1000, 1200, 3)
+    assert array.shape == (750, 900, 3)
     blue = (array == np.array([0x00, 0x72, 0xB2], dtype=np.uint8)).all(axis=2).mean()
     assert blue > 0.1  # two of four cells
     assert ("matplotlib.pyplot" in sys.modules) == loaded
