@@ -7,10 +7,14 @@ SETUP := .venv/.installed
 export OMP_WAIT_POLICY ?= passive
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# Two halves of the tests beside each other, on one core each; $(1): options for both.
-HALF := tests/models tests/search tests/training
-SIDE_BY_SIDE = export OMP_NUM_THREADS=1; pytest $(1) $(HALF) & half=$$!; \
-	pytest $(1) tests $(HALF:%=--ignore=%); others=$$?; wait $$half && exit $$others
+# Three parts of the tests beside each other: many wait for processes that they start. $(1): options.
+SEARCH := tests/models tests/search
+TRAINING := tests/tracking tests/training
+SIDE_BY_SIDE = export OMP_NUM_THREADS=1; pytest $(1) $(SEARCH) & search=$$!; \
+	pytest $(1) $(TRAINING) & training=$$!; \
+	pytest $(1) tests $(SEARCH:%=--ignore=%) $(TRAINING:%=--ignore=%); others=$$?; \
+	wait $$search; searched=$$?; wait $$training; trained=$$?; \
+	exit $$((others | searched | trained))
 
 .PHONY: train test test-fast check ui lock clean
 
