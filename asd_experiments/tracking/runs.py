@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
-from requests.exceptions import ConnectionError, RetryError, Timeout
+from requests.exceptions import ChunkedEncodingError, ConnectionError, RetryError, Timeout
 
 from asd_experiments.config import as_text
 from asd_experiments.interruption import Interrupted, stop_signals_raise
@@ -189,8 +189,9 @@ def runs_below(parent: Run) -> Iterator[Run]:
 
 
 def is_tracker_lost(error: BaseException) -> bool:
-    """Whether an error says that the tracking server could not be reached for minutes."""
-    return any(isinstance(e, ConnectionError | Timeout | RetryError) for e in _chain(error))
+    """Whether an error says that the tracking server could not be reached, or broke off."""
+    lost = ConnectionError | Timeout | RetryError | ChunkedEncodingError
+    return any(isinstance(e, lost) for e in _chain(error))
 
 
 def told_in_a_line(error: BaseException) -> str:

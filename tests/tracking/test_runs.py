@@ -1,10 +1,18 @@
 """States in which runs end."""
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from requests.exceptions import ChunkedEncodingError, ConnectionError, RetryError, Timeout
 
-from asd_experiments.tracking.runs import close_as_killed, close_run, end_state, without_login
+from asd_experiments.tracking.runs import (
+    close_as_killed,
+    close_run,
+    end_state,
+    is_tracker_lost,
+    without_login,
+)
 
 
 def family(client: MlflowClient) -> list[str]:
@@ -50,3 +58,12 @@ def test_a_run_that_was_told_to_stop_has_not_failed(error, state):
 def test_an_address_is_shown_without_its_login():
     assert without_login("https://" + "me:secret" + "@host:5000/x") == "https://host:5000/x"
     assert without_login("sqlite:////a@b/mlflow.db") == "sqlite:////a@b/mlflow.db"
+
+
+@pytest.mark.parametrize("error", [ConnectionError, Timeout, RetryError, ChunkedEncodingError])
+def test_a_server_that_is_gone_or_breaks_off_is_told_from_a_wrong_request(error):
+    """The last when it is killed in the middle of an answer."""
+    wrong = MlflowException("400")
+    assert not is_tracker_lost(wrong)
+    wrong.__context__ = error("broken")
+    assert is_tracker_lost(wrong)
