@@ -87,6 +87,12 @@ def as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """Names that commas separate, each once."""
+    names = (name.strip() for name in text.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
 def info_of(settings: type, name: str) -> FieldInfo:
     """What is known of a parameter: its type, its default, its description."""
     info: FieldInfo = settings.__pydantic_fields__[name]  # type: ignore[attr-defined]
@@ -580,8 +586,7 @@ class ExplainConfig:
     @property
     def patient_ids(self) -> tuple[str, ...]:
         """The patients that were named, each once; none: the worst ones."""
-        names = (name.strip() for name in (self.patients or "").split(","))
-        return tuple(dict.fromkeys(name for name in names if name))
+        return listed(self.patients or "")
 
 
 @dataclass(frozen=True, config=_SETTINGS)

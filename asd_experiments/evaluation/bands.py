@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from asd_experiments.evaluation.bootstrap import draw_groups, group_numbers
 from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.curves import curve_classes
+from asd_experiments.evaluation.ranking import last_of_equals
 
 _GRID = np.linspace(0, 1, 101)
 _Counts = Float[np.ndarray, " threshold"]
@@ -79,17 +80,13 @@ def _counts_of_draws(
     scores = cases.probabilities[:, index]
     order = np.argsort(-scores, kind="stable")
     inside, groups = (cases.truth == index)[order], group_numbers(cases)[order]
-    last = _last_of_equals(scores[order])
+    last = last_of_equals(scores[order])
     for drawn in weights:
         weight = drawn[groups]
         found = np.cumsum(weight * inside)[last]
         wrong = np.cumsum(weight * ~inside)[last]
         if found[-1] > 0 and wrong[-1] > 0:
             yield found, wrong
-
-
-def _last_of_equals(scores: Float[np.ndarray, " unit"]) -> Int[np.ndarray, " threshold"]:
-    return np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
 
 
 def _sensitivity(found: _Counts, wrong: _Counts) -> Float[np.ndarray, " place"]:

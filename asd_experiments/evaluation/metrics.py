@@ -10,6 +10,7 @@ from asd_experiments.evaluation.calibration import brier_score, expected_calibra
 from asd_experiments.evaluation.cases import Cases, Predictions
 from asd_experiments.evaluation.comparison import permutation_p
 from asd_experiments.evaluation.predictions import (
+    LOWEST_PROBABILITY,
     SPLITS,
     UNITS,
     check_predictions,
@@ -138,7 +139,7 @@ def balanced_log_loss(predictions: pd.DataFrame, classes: list[str]) -> float:
     for label, column in zip(classes, probability_columns(classes), strict=True):
         true = predictions.loc[predictions["label"] == label, column].to_numpy(dtype=float)
         if len(true):
-            per_class.append(-np.log(np.clip(true, 1e-7, 1)).mean())
+            per_class.append(-np.log(np.clip(true, LOWEST_PROBABILITY, 1)).mean())
     return float(np.mean(per_class))
 
 

@@ -40,6 +40,9 @@ PLAIN_COLUMNS = (
 )
 SCORE_PREFIXES = ("probability_", "appearance_", "motion_")
 
+LOWEST_PROBABILITY = 1e-7
+"""Probabilities are cut off here before their logarithm is taken: 0 has none."""
+
 _UNIT_KEYS: dict[Unit, list[str]] = {
     "patient": ["patient_id"],
     "video": ["patient_id", "video"],

@@ -144,6 +144,11 @@ def wins_between_groups(
     return wins
 
 
+def last_of_equals(scores: Float[np.ndarray, " unit"]) -> Int[np.ndarray, " threshold"]:
+    """Places of the last of every run of equal scores, in sorted scores."""
+    return np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+
+
 def auroc_interval(
     cases: Cases, *, level: float = 0.95, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> Interval | None:
@@ -207,7 +212,7 @@ def _auprc_draws(
     """Average precision is no sum over groups: every draw walks down the sorted cases."""
     order = np.argsort(-contest.scores, kind="stable")
     labels, scores, groups = (part[order] for part in contest)
-    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of equal scores
+    last = last_of_equals(scores)
     values = []
     for part in np.array_split(weights, -(-len(weights) * len(scores) // _CELLS_AT_ONCE)):
         drawn = part[:, groups]

@@ -6,8 +6,7 @@ from scipy import optimize
 from scipy.special import expit, logit
 
 from asd_experiments.evaluation.cases import Cases
-
-_CLIP = 1e-7  # as in the log loss: 0 and 1 have no finite logit
+from asd_experiments.evaluation.predictions import LOWEST_PROBABILITY
 
 
 def recalibration(cases: Cases) -> dict[str, float]:
@@ -89,4 +88,4 @@ def calibration_in_the_large(
 
 
 def _logits(scores: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:
-    return np.asarray(logit(np.clip(scores, _CLIP, 1 - _CLIP)))
+    return np.asarray(logit(np.clip(scores, LOWEST_PROBABILITY, 1 - LOWEST_PROBABILITY)))

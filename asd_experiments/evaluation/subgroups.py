@@ -147,7 +147,7 @@ def _auroc(cases: Cases, everybody: Cases) -> dict[str, Any]:
 
 def _with_limits(cases: Cases, measures: Sequence[str]) -> dict[str, float]:
     """Metrics with the limits of their intervals; nan where one is undefined."""
-    values, intervals = metric_values(cases), metric_intervals(cases)
+    values, intervals = metric_values(cases), metric_intervals(cases, ranking=measures)
     row: dict[str, float] = {}
     for name in measures:
         low, high = intervals.get(name, (np.nan, np.nan))

@@ -10,12 +10,10 @@ from scipy import optimize
 from scipy.special import log_softmax, softmax
 
 from asd_experiments.evaluation.cases import Cases, Predictions
-from asd_experiments.evaluation.predictions import probability_columns
+from asd_experiments.evaluation.predictions import LOWEST_PROBABILITY, probability_columns
 
 LOWEST, HIGHEST = 0.1, 10.0
 """Range of the temperature: a dozen patients that happen to be separated would make it 0."""
-
-_CLIP = 1e-7  # as in the log loss
 
 
 class Temperature(NamedTuple):
@@ -47,7 +45,10 @@ def fit_temperature(
     """
     if len(truth) == 0:
         raise ValueError("a temperature needs at least one validation case, got none")
-    logits, ends = np.log(np.clip(probabilities, _CLIP, 1.0)), np.log([LOWEST, HIGHEST])
+    logits, ends = (
+        np.log(np.clip(probabilities, LOWEST_PROBABILITY, 1.0)),
+        np.log([LOWEST, HIGHEST]),
+    )
 
     def loss(log_temperature: float) -> float:
         scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
@@ -82,7 +83,7 @@ def scaled(cases: Cases, temperatures: Mapping[int, Temperature]) -> Cases:
     if missing := sorted({int(fold) for fold in folds} - set(temperatures)):
         raise ValueError(f"every fold needs a temperature, fold {missing[0]} has none")
     divisor = np.array([temperatures[int(fold)].value for fold in folds], dtype=np.float64)
-    logits = np.log(np.clip(cases.probabilities, _CLIP, 1.0))
+    logits = np.log(np.clip(cases.probabilities, LOWEST_PROBABILITY, 1.0))
     columns = probability_columns(cases.classes)
     values = softmax(logits / divisor[:, None], axis=1).T
     rows = cases.rows.assign(**dict(zip(columns, values, strict=True)))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pandas as pd
 from matplotlib.figure import Figure
 
-from asd_experiments.config import AblationConfig
+from asd_experiments.config import AblationConfig, listed
 from asd_experiments.errors import InputError, did_you_mean
 from asd_experiments.evaluation.comparison import COMPARED_METRICS
 from asd_experiments.reporting import figures
@@ -16,7 +16,7 @@ from asd_experiments.reporting.optimism import Optimism, optimism
 from asd_experiments.reporting.page import render
 from asd_experiments.reporting.readers import Reader, judge_readers
 from asd_experiments.reporting.rows import Comparison, compare
-from asd_experiments.reporting.selection import Selection, parent_of, select, winner_of
+from asd_experiments.reporting.selection import Selection, parent_of, select
 from asd_experiments.reporting.table import MOST_ROWS, make_table, to_frame, to_latex, to_markdown
 from asd_experiments.tracking.ablation import log_ablation
 from asd_experiments.tracking.links import (
@@ -44,7 +44,7 @@ def ablation(config: AblationConfig) -> str:
         selection,
         unit=config.unit,
         metrics=metrics,
-        by=_listed(config.rows or ""),
+        by=listed(config.rows or ""),
         reference=config.reference or _winner(selection),
         seed=config.seed,
     )
@@ -96,8 +96,8 @@ def ablation(config: AblationConfig) -> str:
     return run_id
 
 
-def _metrics_of(text: str) -> list[str]:
-    metrics = _listed(text)
+def _metrics_of(text: str) -> tuple[str, ...]:
+    metrics = listed(text)
     if unknown := [name for name in metrics if name not in COMPARED_METRICS]:
         raise InputError(
             f"metrics: unknown metric {unknown[0]!r}{did_you_mean(unknown[0], COMPARED_METRICS)}; "
@@ -106,10 +106,6 @@ def _metrics_of(text: str) -> list[str]:
     if not metrics:
         raise InputError("metrics: name at least one")
     return metrics
-
-
-def _listed(text: str) -> list[str]:
-    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _told(selection: Selection) -> str:
@@ -124,7 +120,7 @@ def _told(selection: Selection) -> str:
 
 def _winner(selection: Selection) -> str | None:
     """The trial that the sweep chose, if there is one sweep and the trial is compared."""
-    winners = [won[0] for sweep in selection.sweeps if (won := winner_of(sweep)) is not None]
+    winners = [won[0] for sweep in selection.sweeps if (won := sweep.winner) is not None]
     known = {trial.run_id for trial in selection.trials}
     return winners[0] if len(winners) == 1 and winners[0] in known else None
 
@@ -132,8 +128,8 @@ def _winner(selection: Selection) -> str | None:
 def _prices(selection: Selection, seed: int) -> Iterator[Optimism]:
     """What the winner of each sweep was chosen by, and what its outer test patients say."""
     for sweep in selection.sweeps:
-        own = [t for t in selection.trials if parent_of(t.run) == sweep.info.run_id]
-        run_id, judged = winner_of(sweep) or ("", "")
+        own = [t for t in selection.trials if parent_of(t.run) == sweep.run_id]
+        run_id, judged = sweep.winner or ("", "")
         winner = next((trial for trial in own if trial.run_id == run_id), None)
         if winner and (price := optimism(winner, judged, own, seed=seed)):
             yield price
@@ -154,7 +150,7 @@ def _links(run_id: str, selection: Selection) -> str:
     links = [
         artifact_link(run_id, "ablation.html", "The page with all figures"),
         compare_link([trial.run for trial in selection.trials], "compare the trials"),
-        *map(run_link, selection.sweeps),
+        *(run_link(sweep.run) for sweep in selection.sweeps),
     ]
     return " · ".join(links)
 
@@ -186,7 +182,7 @@ def _frame(effects: Sequence[Effect]) -> pd.DataFrame:
 
 def _source(config: AblationConfig, selection: Selection) -> str:
     if config.sweep:
-        return str(selection.sweeps[0].info.run_name)
+        return str(selection.sweeps[0].run.info.run_name)
     return str(config.experiment or f"{len(selection.trials)} trials")
 
 

@@ -4,8 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from asd_experiments.reporting.rows import FLOW, uses_flow
+from asd_experiments.config import as_text
+from asd_experiments.reporting.rows import uses_flow
 from asd_experiments.reporting.sampled import Estimate, Sampled, Shares
+
+FLOW = "optical_flow"
+"""Whether the motion stream is used: no parameter, but what the fusions divide into."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def _flow(
 ) -> Effect | None:
     """What flow adds to the appearance: trials of flow alone have lost that, and do not count."""
     kept = [i for i, of in enumerate(parameters) if of["fusion"] != "motion_only"]
-    flow = [uses_flow(parameters[index]) for index in kept]
+    flow = [as_text(uses_flow(parameters[index])) for index in kept]
     others = {
         name: [levels[index] for index in kept]
         for name, levels in values.items()

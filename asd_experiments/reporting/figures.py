@@ -1,6 +1,5 @@
 """Figures of an ablation: rows, main effects, and the readers beside a model's ROC curve."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,8 @@ from asd_experiments.evaluation.figures.style import (
     LIGHT_GREY,
     TICK_PT,
     TITLE_PT,
+    name_axes,
+    shortened,
 )
 from asd_experiments.reporting.effects import Effect
 from asd_experiments.reporting.readers import Reader
@@ -85,7 +86,7 @@ def readers_figure(comparison: Comparison, readers: Sequence[Reader]) -> Figure:
         curve["true_positive_rate"],
         color=_BLUE,
         linewidth=2.5,
-        label=_shortened(comparison.reference.name),
+        label=shortened(comparison.reference.name, _NAME_CHARACTERS),
         clip_on=False,
     )
     for marker, reader in zip("osD^v<>P*X", readers, strict=False):
@@ -106,8 +107,7 @@ def readers_figure(comparison: Comparison, readers: Sequence[Reader]) -> Figure:
             zorder=4,
         )
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.set_xlabel("1 - specificity", fontsize=LABEL_PT)
-    axes.set_ylabel("sensitivity", fontsize=LABEL_PT)
+    name_axes(axes, "1 - specificity", "sensitivity")
     _entitle(axes, "Readers beside the reference row, patients")
     _bare(axes)
     figure.legend(loc="outside lower center", fontsize=TICK_PT)
@@ -151,16 +151,14 @@ def _error(estimate: Estimate, *, reverse: bool = False) -> "np.ndarray | None":
 
 
 def _name_places(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [_shortened(name) for name in names], fontsize=TICK_PT)
+    axes.set_yticks(
+        range(len(names)), [shortened(name, _NAME_CHARACTERS) for name in names], fontsize=TICK_PT
+    )
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 
 def _entitle(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=TITLE_PT, loc="left", pad=10)
-
-
-def _shortened(name: str) -> str:
-    return textwrap.fill(name, _NAME_CHARACTERS, max_lines=2, placeholder="…")
 
 
 def _row_name(row: Row) -> str:

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from asd_experiments.evaluation.bca import bca_interval, with_observed
-from asd_experiments.evaluation.bootstrap import classes_of_groups, draw_groups, group_names
+from asd_experiments.evaluation.bca import bca_interval
+from asd_experiments.evaluation.bootstrap import classes_of_groups, group_names
 from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.comparison import COMPARED_METRICS
 from asd_experiments.evaluation.metrics import METRICS, metric_values
 from asd_experiments.evaluation.predictions import Unit
 from asd_experiments.evaluation.uncertainty import metric_draws, metric_intervals
-from asd_experiments.reporting.sampled import Estimate, goodness
+from asd_experiments.reporting.sampled import Estimate, goodness, rows_of_draws
 from asd_experiments.reporting.table import figure_text, title_of
 from asd_experiments.tracking.finished_trial import FinishedTrial
 
@@ -96,8 +96,7 @@ def optimism(
     unit, judge = cast(Unit, found[1]), found[2]
     metric = judge if judge in COMPARED_METRICS else "auroc"
     test, validation = (trial.predictions.cases(split, unit) for split in ("test", "val"))
-    holds, weights = classes_of_groups(test), draw_groups(test, seed=seed)
-    rows = with_observed(np.empty((0, len(holds))) if weights is None else weights)
+    holds, rows = classes_of_groups(test), rows_of_draws(test, seed=seed)
     tested = metric_draws(test, rows, (metric,))[metric]
     seen = np.isin(group_names(test), group_names(validation))
     validated = metric_draws(validation, rows[:, seen], (metric,))[metric]

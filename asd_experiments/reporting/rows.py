@@ -30,9 +30,6 @@ _NOT_FACTORS = (
 FACTORS = tuple(f.name for f in fields(TrainConfig) if f.name not in _NOT_FACTORS)
 """Parameters of a trial in which configurations can differ; seeds repeat a configuration."""
 
-FLOW = "optical_flow"
-"""Whether the motion stream is used: no parameter, but what the fusions divide into."""
-
 _IN_THE_LABEL = ("backbone", "motion_backbone", "fusion", "clip_length")
 
 
@@ -115,14 +112,13 @@ def compare(
             no row is called like the reference.
     """
     trials = selection.trials
-    facts = [{**trial.parameters, FLOW: uses_flow(trial.parameters)} for trial in trials]
-    varied = [name for name in FACTORS if len({of.get(name) for of in facts}) > 1]
-    _check_factors(by, [*varied, *([FLOW] if len({of[FLOW] for of in facts}) > 1 else [])])
+    varied = [name for name in FACTORS if len({t.parameters.get(name) for t in trials}) > 1]
+    _check_factors(by, varied)
     cases = [trial.predictions.cases("test", unit) for trial in trials]
     _check_patients(trials, cases)
     sampled = sample(cases, metrics, seed=seed)
-    groups = _groups(trials, facts, by or varied)
-    labels = _labels(trials, facts, groups, by, varied, selection.row_names)
+    groups = _groups(trials, by or varied)
+    labels = _labels(trials, groups, by, varied, selection.row_names)
     names = _names(trials, groups, labels)
     against = _reference(trials, groups, names, reference)
     sizes = [_size(trial) for trial in trials]
@@ -131,9 +127,9 @@ def compare(
             name=name,
             label=label,
             members=members,
-            levels={n: str(facts[members[0]].get(n)) for n in by or varied},
+            levels={n: str(trials[members[0]].parameters.get(n)) for n in by or varied},
             segmentation=_all_or_none([t.parameters.get("segmentation") == "true" for t in of]),
-            optical_flow=_all_or_none([uses_flow(t.parameters) == "true" for t in of]),
+            optical_flow=_all_or_none([uses_flow(t.parameters) for t in of]),
             figures={metric: sampled[metric].estimate(equally(members)) for metric in metrics},
             collapsed=sum(COLLAPSED in trial.run.data.tags for trial in of),
             differences={}
@@ -155,9 +151,9 @@ def compare(
     return Comparison(rows, chosen, metrics, unit, sampled, cases, varied, best)
 
 
-def uses_flow(parameters: Mapping[str, str]) -> str:
-    """`true` where a trial looks at the motion stream, alone or beside the other."""
-    return "false" if parameters["fusion"] == "appearance_only" else "true"
+def uses_flow(parameters: Mapping[str, str]) -> bool:
+    """Whether a trial looks at the motion stream, alone or beside the other."""
+    return parameters["fusion"] != "appearance_only"
 
 
 def _check_patients(trials: Sequence[FinishedTrial], cases: Sequence[Cases]) -> None:
@@ -181,21 +177,18 @@ def _check_factors(by: Sequence[str], varied: Sequence[str]) -> None:
             )
 
 
-def _groups(
-    trials: Sequence[FinishedTrial], facts: Sequence[Mapping[str, str]], by: Sequence[str]
-) -> list[list[int]]:
+def _groups(trials: Sequence[FinishedTrial], by: Sequence[str]) -> list[list[int]]:
     """Trials that share these parameters, in the order of their runs' beginning."""
     members: dict[tuple[str | None, ...], list[int]] = {}
     order = sorted(range(len(trials)), key=lambda index: trials[index].run.info.start_time)
     for index in order:
-        key = tuple(facts[index].get(name) for name in by)
+        key = tuple(trials[index].parameters.get(name) for name in by)
         members.setdefault(key, []).append(index)
     return list(members.values())
 
 
 def _labels(
     trials: Sequence[FinishedTrial],
-    facts: Sequence[Mapping[str, str]],
     groups: Sequence[list[int]],
     by: Sequence[str],
     varied: Sequence[str],
@@ -203,7 +196,7 @@ def _labels(
 ) -> list[str]:
     labels = []
     for members in groups:
-        parameters = facts[members[0]]
+        parameters = trials[members[0]].parameters
         given = {row_names.get(trials[index].run_id) for index in members}
         if by:
             levels = ", ".join(f"{name} {_short(parameters.get(name))}" for name in by)

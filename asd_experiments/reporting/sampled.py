@@ -104,6 +104,15 @@ def goodness(metric: str, value: float) -> float:
     return -value if METRICS[metric] == "minimize" else value
 
 
+def rows_of_draws(
+    cases: Cases, num_draws: int = NUM_RESAMPLES, seed: int = 0
+) -> Float[np.ndarray, "row group"]:
+    """Weights of groups as `Sampled.values` has them; no draw where too few hold a class."""
+    weights = draw_groups(cases, num_draws, seed)
+    none = np.empty((0, len(classes_of_groups(cases))))
+    return with_observed(none if weights is None else weights)
+
+
 def sample(trials: Sequence[Cases], metrics: Sequence[str], *, seed: int = 0) -> dict[str, Sampled]:
     """Compute metrics of trials that tested the same patients.
 
@@ -114,8 +123,7 @@ def sample(trials: Sequence[Cases], metrics: Sequence[str], *, seed: int = 0) ->
     """
     holds = classes_of_groups(trials[0])
     num_draws = max(NUM_RESAMPLES, _DRAWS_PER_TRIAL * len(trials))
-    weights = draw_groups(trials[0], num_draws, seed)
-    rows = with_observed(np.empty((0, len(holds))) if weights is None else weights)
+    rows = rows_of_draws(trials[0], num_draws, seed)
     drawn = [metric_draws(cases, rows, metrics) for cases in trials]
     intervals = [metric_intervals(cases, ranking=metrics, seed=seed) for cases in trials]
     return {

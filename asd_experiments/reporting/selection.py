@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from asd_experiments.config import AblationConfig
+from asd_experiments.config import AblationConfig, listed
 from asd_experiments.errors import InputError, all_problems
 from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.finished_trial import (
@@ -22,6 +22,39 @@ from asd_experiments.tracking.finished_trial import (
 from asd_experiments.tracking.runs import runs_below
 
 _TRIALS, _ROW = "trials.csv", "row"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that compared trials belong to."""
+
+    run: Run
+
+    table: pd.DataFrame | None
+    """Its trials, the best first; None if it has not ended."""
+
+    @property
+    def run_id(self) -> str:
+        """Its run in MLflow."""
+        return str(self.run.info.run_id)
+
+    @property
+    def winner(self) -> tuple[str, str] | None:
+        """Run of the trial that it chose and the metric it was chosen by; None if none finished."""
+        logged = self.run.data.metrics
+        judged = [name.removeprefix("best/") for name in logged if name.startswith("best/")]
+        if self.table is None or not judged:
+            return None
+        first = next(column for column in self.table.columns if column in judged)
+        return str(self.table["run_id"].iloc[0]), first
+
+    @property
+    def row_names(self) -> dict[str, str]:
+        """Names of rows of its search space, by the trials' runs."""
+        if self.table is None or _ROW not in self.table.columns:
+            return {}
+        named = self.table.dropna(subset=["run_id"]).set_index("run_id")[_ROW]
+        return {str(run_id): str(name) for run_id, name in named.items()}
 
 
 @dataclass(frozen=True)
@@ -39,7 +72,7 @@ class Selection:
     row_names: dict[str, str] = field(default_factory=dict)
     """Names of rows of a search space, by the trials' runs."""
 
-    sweeps: list[Run] = field(default_factory=list)
+    sweeps: list[Sweep] = field(default_factory=list)
     """Sweeps that the trials belong to."""
 
 
@@ -66,25 +99,11 @@ def select(config: AblationConfig) -> Selection:
     trials = [FinishedTrial.of(run) for run in progress_bar(finished, title="read", unit="trial")]
     _check_same_data(trials)
     sweeps = _sweeps_of(trials)
-    inside = {sweep.info.run_id for sweep in sweeps}
+    inside = {sweep.run_id for sweep in sweeps}
     outside = [r for r in runs if parent_of(r) not in inside]
-    num_tried = len(outside) + sum(int(s.data.metrics.get("num_trials", 0)) for s in sweeps)
-    names = {k: v for sweep in sweeps for k, v in _row_names(sweep).items()}
+    num_tried = len(outside) + sum(int(s.run.data.metrics.get("num_trials", 0)) for s in sweeps)
+    names = {k: v for sweep in sweeps for k, v in sweep.row_names.items()}
     return Selection(trials, num_tried, left_out, names, sweeps)
-
-
-def winner_of(sweep: Run) -> tuple[str, str] | None:
-    """The trial that a sweep chose and the metric it was chosen by; None if none finished.
-
-    Returns:
-        Its run and the metric, `val/<unit>/<metric>`.
-    """
-    judged = [name.removeprefix("best/") for name in sweep.data.metrics if name.startswith("best/")]
-    table = read_table(sweep, _TRIALS)
-    if table is None or not judged:
-        return None
-    first = next(column for column in table.columns if column in judged)
-    return str(table["run_id"].iloc[0]), first
 
 
 def parent_of(run: Run) -> str | None:
@@ -103,8 +122,7 @@ def _of_sweep(run_id: str) -> list[Run]:
 
 
 def _named(text: str) -> list[Run]:
-    ids = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    runs = [known_run(run_id, "runs") for run_id in ids]
+    runs = [known_run(run_id, "runs") for run_id in listed(text)]
     problems = [
         f"the run {run.info.run_id} {reason}"
         for run in runs
@@ -149,15 +167,8 @@ def _check_same_data(trials: Iterable[FinishedTrial]) -> None:
         )
 
 
-def _sweeps_of(trials: Iterable[FinishedTrial]) -> list[Run]:
+def _sweeps_of(trials: Iterable[FinishedTrial]) -> list[Sweep]:
     parents = {parent_of(trial.run) for trial in trials} - {None}
     runs = [known_run(str(parent), "sweep") for parent in sorted(map(str, parents))]
-    return [run for run in runs if run.data.tags.get("asd.level") == "sweep"]
-
-
-def _row_names(sweep: Run) -> dict[str, str]:
-    table = read_table(sweep, _TRIALS)
-    if table is None or _ROW not in table.columns:
-        return {}
-    named: pd.Series = table.dropna(subset=["run_id"]).set_index("run_id")[_ROW]
-    return {str(run_id): str(name) for run_id, name in named.items()}
+    sweeps = [run for run in runs if run.data.tags.get("asd.level") == "sweep"]
+    return [Sweep(run, read_table(run, _TRIALS)) for run in sweeps]
