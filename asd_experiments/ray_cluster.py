@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from asd_experiments.errors import InputError
 
 _KNOCK_SECONDS = 10
-_PROBE_SECONDS = 120
+_PROBE_SECONDS = 300  # imports take 8 s on an idle core, minutes on a node that works for others
 _INSTALL = "install there what requirements.lock pins"
 _PACKAGES = ("asd_experiments", "preprocess")
 _JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # is the name of the variable

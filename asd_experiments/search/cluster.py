@@ -6,9 +6,7 @@ true ends.
 """
 
 import os
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,12 +21,11 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search import Searcher
 
 from asd_experiments.data.store import ClipStore
-from asd_experiments.errors import InputError
 from asd_experiments.interruption import raise_if_stopped
-from asd_experiments.ray_cluster import ClusterError, ask_nodes, connected, other_library
+from asd_experiments.ray_cluster import ClusterError, ask_nodes, connected
 from asd_experiments.search import study as studies
 from asd_experiments.search.local import Work, tell_failure, tell_values
-from asd_experiments.search.objective import Task
+from asd_experiments.search.nodes import Errand, obstacle
 from asd_experiments.search.space import ExcludedError
 from asd_experiments.tracking.runs import (
     is_of_one_machine,
@@ -36,7 +33,6 @@ from asd_experiments.tracking.runs import (
     told_in_a_line,
     without_login,
 )
-from asd_experiments.tracking.sweep import tracking_obstacle
 
 STEP, LOSS, VALUES, ERROR = "step", "loss", "values", "error"
 _RETRIES = 4  # of a trial whose worker or node is lost: nodes come and go
@@ -102,18 +98,6 @@ def _tune(work: Work, resources: dict[str, float], most_at_a_time: int | None) -
         raise
 
 
-@dataclass(frozen=True)
-class Errand:
-    """What every node is asked before the first trial."""
-
-    task: Task
-    digest: str
-    """Of the clip store."""
-
-    libraries: Mapping[str, str]
-    """Name and version of what must be the same on all nodes."""
-
-
 def _check_nodes(work: Work) -> None:
     """Refuse, before any trial, a cluster on which trials would fail or be lost."""
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
@@ -125,33 +109,14 @@ def _check_nodes(work: Work) -> None:
             "the address by which all of them know it"
         )
     errand = Errand(
-        work.task,
-        ClipStore(work.task.store).digest,
-        {name: version(name) for name in ("torch", "mlflow", "zarr")},
+        sweep_run_id=work.task.sweep_run_id,
+        tracking_uri=work.task.tracking_uri,
+        store=work.task.store,
+        digest=ClipStore(work.task.store).digest,
+        folder=work.task.folder,
+        libraries={name: version(name) for name in ("torch", "mlflow", "zarr")},
     )
     ask_nodes(nodes, obstacle, ray.put(errand))
-
-
-def obstacle(errand: Errand) -> str | None:
-    """Why this node cannot run trials of a sweep; None if it can."""
-    if reason := other_library(errand.libraries):
-        return reason
-    task = errand.task
-    try:
-        with tempfile.TemporaryFile(dir=Path(task.folder)):
-            pass
-    except OSError as error:
-        return (
-            f"it cannot write into the sweep's folder {task.folder} ({error.strerror}); give a "
-            "folder= on a disk that all nodes share"
-        )
-    try:
-        digest = ClipStore(task.store).digest
-    except InputError as error:
-        return f"{error}; put the store on a disk that all nodes share, or s3://..."
-    if digest != errand.digest:
-        return f"it sees another store at {task.store}; see that all nodes share it"
-    return tracking_obstacle(task.tracking_uri, task.sweep_run_id)
 
 
 def _resources(cpus: float, gpus: float | None, memory_bytes: int | None) -> dict[str, float]:

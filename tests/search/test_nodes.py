@@ -6,8 +6,7 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from asd_experiments.search.cluster import Errand, obstacle
-from asd_experiments.search.objective import Task
+from asd_experiments.search.nodes import Errand, obstacle
 from asd_experiments.tracking.sweep import log_sweep_start
 
 
@@ -22,17 +21,14 @@ def errand(tmp_path, small_store, monkeypatch) -> Errand:
     (tmp_path / "space.yaml").write_text("parameters: {}")
     log_sweep_start(run_id, {}, tmp_path / "space.yaml", small_store)
     mlflow.set_tracking_uri(before)
-    task = Task(
+    return Errand(
         sweep_run_id=run_id,
         tracking_uri=uri,
         store=str(small_store.url),
-        is_demo=False,
+        digest=small_store.digest,
         folder=str(tmp_path),
-        device="cpu",
-        loader_workers=0,
-        metrics=("val/patient/auroc",),
+        libraries={"mlflow": mlflow.__version__},
     )
-    return Errand(task, small_store.digest, {"mlflow": mlflow.__version__})
 
 
 def test_a_node_that_can_do_the_work_has_no_obstacle(errand):
@@ -49,7 +45,7 @@ def test_a_node_that_can_do_the_work_has_no_obstacle(errand):
     ],
 )
 def test_a_node_says_what_it_cannot_reach(errand, wrong, told):
-    assert told in obstacle(replace(errand, task=replace(errand.task, **wrong)))
+    assert told in obstacle(replace(errand, **wrong))
 
 
 def test_a_node_with_other_data_or_libraries_says_so(errand):
