@@ -507,8 +507,8 @@ class AblationConfig:
     """Columns of the table, separated by commas."""
 
     rows: Annotated[str | None, Unset] = None
-    """Parameters, separated by commas, whose levels are the rows: fusion,backbone. Not given: one
-    row per configuration."""
+    """Parameters, separated by commas, whose levels are the rows: fusion,backbone. optical_flow is
+    one, too: with the motion stream or without. Not given: one row per configuration."""
 
     reference: Annotated[str | None, Unset] = None
     """Row that the others are compared with: its name or the id of its run. Not given: the winner

@@ -5,11 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asd_experiments.config import as_text
-from asd_experiments.reporting.rows import uses_flow
+from asd_experiments.reporting.rows import FLOW, uses_flow
 from asd_experiments.reporting.sampled import Estimate, Sampled, Shares
-
-FLOW = "optical_flow"
-"""Whether the motion stream is used: no parameter, but what the fusions divide into."""
 
 
 @dataclass(frozen=True)

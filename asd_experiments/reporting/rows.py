@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from asd_experiments.config import TrainConfig
+from asd_experiments.config import TrainConfig, as_text
 from asd_experiments.errors import InputError, did_you_mean
 from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.comparison import (
@@ -29,6 +29,9 @@ _NOT_FACTORS = (
 )
 FACTORS = tuple(f.name for f in fields(TrainConfig) if f.name not in _NOT_FACTORS)
 """Parameters of a trial in which configurations can differ; seeds repeat a configuration."""
+
+FLOW = "optical_flow"
+"""Whether the motion stream is used: no parameter, but what the fusions divide into."""
 
 _IN_THE_LABEL = ("backbone", "motion_backbone", "fusion", "clip_length")
 
@@ -103,7 +106,7 @@ def compare(
         selection: The trials.
         unit: What counts as one case.
         metrics: Of `comparison.COMPARED_METRICS`.
-        by: Parameters whose levels are the rows; none: one row per configuration.
+        by: Parameters, or `FLOW`, whose levels are the rows; none: one row per configuration.
         reference: Name of a row or id of a run; None: the best by inner validation.
         seed: Seed of the draws.
 
@@ -113,7 +116,8 @@ def compare(
     """
     trials = selection.trials
     varied = [name for name in FACTORS if len({t.parameters.get(name) for t in trials}) > 1]
-    _check_factors(by, varied)
+    factors = [*varied, FLOW] if len({uses_flow(t.parameters) for t in trials}) > 1 else varied
+    _check_factors(by, factors)
     cases = [trial.predictions.cases("test", unit) for trial in trials]
     _check_patients(trials, cases)
     sampled = sample(cases, metrics, seed=seed)
@@ -127,7 +131,7 @@ def compare(
             name=name,
             label=label,
             members=members,
-            levels={n: str(trials[members[0]].parameters.get(n)) for n in by or varied},
+            levels={n: str(_level(trials[members[0]].parameters, n)) for n in by or varied},
             segmentation=_all_or_none([t.parameters.get("segmentation") == "true" for t in of]),
             optical_flow=_all_or_none([uses_flow(t.parameters) for t in of]),
             figures={metric: sampled[metric].estimate(equally(members)) for metric in metrics},
@@ -156,6 +160,11 @@ def uses_flow(parameters: Mapping[str, str]) -> bool:
     return parameters["fusion"] != "appearance_only"
 
 
+def _level(parameters: Mapping[str, str], factor: str) -> str | None:
+    """Level of a factor that a trial is at."""
+    return as_text(uses_flow(parameters)) if factor == FLOW else parameters.get(factor)
+
+
 def _check_patients(trials: Sequence[FinishedTrial], cases: Sequence[Cases]) -> None:
     for trial, own in zip(trials[1:], cases[1:], strict=True):
         try:
@@ -167,14 +176,14 @@ def _check_patients(trials: Sequence[FinishedTrial], cases: Sequence[Cases]) -> 
             ) from error
 
 
-def _check_factors(by: Sequence[str], varied: Sequence[str]) -> None:
+def _check_factors(by: Sequence[str], differing: Sequence[str]) -> None:
+    known = (*FACTORS, FLOW)
     for name in by:
-        if name not in FACTORS:
-            raise InputError(f"rows: unknown parameter {name!r}{did_you_mean(name, FACTORS)}")
-        if name not in varied:
-            raise InputError(
-                f"rows: {name} is the same in all trials; choose of: {', '.join(varied) or 'none'}"
-            )
+        if name not in known:
+            raise InputError(f"rows: unknown parameter {name!r}{did_you_mean(name, known)}")
+        if name not in differing:
+            choices = ", ".join(differing) or "none"
+            raise InputError(f"rows: {name} is the same in all trials; choose of: {choices}")
 
 
 def _groups(trials: Sequence[FinishedTrial], by: Sequence[str]) -> list[list[int]]:
@@ -182,7 +191,7 @@ def _groups(trials: Sequence[FinishedTrial], by: Sequence[str]) -> list[list[int
     members: dict[tuple[str | None, ...], list[int]] = {}
     order = sorted(range(len(trials)), key=lambda index: trials[index].run.info.start_time)
     for index in order:
-        key = tuple(trials[index].parameters.get(name) for name in by)
+        key = tuple(_level(trials[index].parameters, name) for name in by)
         members.setdefault(key, []).append(index)
     return list(members.values())
 
@@ -199,7 +208,7 @@ def _labels(
         parameters = trials[members[0]].parameters
         given = {row_names.get(trials[index].run_id) for index in members}
         if by:
-            levels = ", ".join(f"{name} {_short(parameters.get(name))}" for name in by)
+            levels = ", ".join(f"{name} {_short(_level(parameters, name))}" for name in by)
             labels.append(f"{levels} ({len(members)} trial{'s' if len(members) > 1 else ''})")
         elif len(given) == 1 and (name := given.pop()):
             labels.append(name)

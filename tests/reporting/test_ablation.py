@@ -159,11 +159,12 @@ def test_the_choice_itself_is_judged_fold_by_fold(tracking):
     assert found.test.value < found.nested.value
 
 
-def test_rows_may_be_the_levels_of_parameters(sweep, made):
-    run_id = ablation(AblationConfig(sweep=sweep, rows="fusion", metrics="auroc"))
-    models = models_of(run_id).set_index("fusion")
+@pytest.mark.parametrize("factor", ["fusion", "optical_flow"])
+def test_rows_may_be_the_levels_of_parameters(sweep, made, factor):
+    run_id = ablation(AblationConfig(sweep=sweep, rows=factor, metrics="auroc"))
+    models = models_of(run_id).set_index(factor)
     assert models["num_trials"].tolist() == [4, 4]
-    means = models_of(made).groupby("fusion")["auroc"].mean()
+    means = models_of(made).groupby(factor)["auroc"].mean()
     assert models["auroc"].to_dict() == pytest.approx(means.to_dict())
 
 
