@@ -52,6 +52,7 @@ FusionName = Literal[
     "cross_attention",
 ]
 Device = Literal["auto", "cpu", "gpu"]
+FinalName = Literal["ensemble", "refit"]
 FreezeName = Literal["none", "stem", "backbone", "all_but_last_stage"]
 PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
 SegmenterName = Literal["background", "grabcut", "torchvision"]
@@ -354,6 +355,10 @@ class TrainConfig:
 
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the folds, the weights, the order of clips and the augmentation."""
+
+    final: FinalName = "ensemble"
+    """What the logged model answers with. ensemble: the mean over the networks of all folds;
+    refit: one more network, trained on all patients for as many epochs as folds usually took."""
 
     device: Device = "auto"
     """Where to train; auto takes a GPU when there is one."""

@@ -225,18 +225,22 @@ RULES = (
 """Every rule; of one severity, flags are listed in this order."""
 
 
-def judge(figures: Sequence[Figures], *, size: int, margin: float) -> list[JudgedVideo]:
+def judge(
+    figures: Sequence[Figures], *, size: int, margin: float, rate_hz: float | None = None
+) -> list[JudgedVideo]:
     """Flag what is wrong with each video of a cohort.
 
     Args:
         figures: Figures of all videos.
         size: Side of the stored frames, pixels.
         margin: Room around the body, as the recipe has it.
+        rate_hz: Median frame rate of the cohort that they are compared with. None: their own.
 
     Returns:
         The videos with their flags, worst first.
     """
-    rate_hz = float(np.median([video.frame_rate_hz for video in figures]))
+    if rate_hz is None:
+        rate_hz = float(np.median([video.frame_rate_hz for video in figures]))
     cohort = _Cohort(rate_hz, size, margin)
     judged = [JudgedVideo(video, _flags(video, cohort)) for video in figures]
     return sorted(judged, key=lambda video: (-video.severity, video.figures.row))

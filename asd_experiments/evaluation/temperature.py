@@ -82,9 +82,24 @@ def scaled(cases: Cases, temperatures: Mapping[int, Temperature]) -> Cases:
     folds = cases.rows["fold"]
     if missing := sorted({int(fold) for fold in folds} - set(temperatures)):
         raise ValueError(f"every fold needs a temperature, fold {missing[0]} has none")
-    divisor = np.array([temperatures[int(fold)].value for fold in folds], dtype=np.float64)
-    logits = np.log(np.clip(cases.probabilities, LOWEST_PROBABILITY, 1.0))
+    own = np.array([temperatures[int(fold)].value for fold in folds], dtype=np.float64)
     columns = probability_columns(cases.classes)
-    values = softmax(logits / divisor[:, None], axis=1).T
+    values = at_temperature(cases.probabilities, own).T
     rows = cases.rows.assign(**dict(zip(columns, values, strict=True)))
     return replace(cases, rows=rows)
+
+
+def at_temperature(
+    probabilities: Float[np.ndarray, "unit num_classes"], temperature: Float[np.ndarray, " unit"]
+) -> Float[np.ndarray, "unit num_classes"]:
+    """Probabilities as they are at a temperature.
+
+    Of two classes the order of all cases stays, so a threshold that is scaled like a probability
+    decides as it did.
+
+    Args:
+        probabilities: Of every class, as a network gives them.
+        temperature: What the logits of every case are divided by.
+    """
+    logits = np.log(np.clip(probabilities, LOWEST_PROBABILITY, 1.0))
+    return np.asarray(softmax(logits / temperature[:, None], axis=1))

@@ -33,6 +33,7 @@ _THE_SAME_FOR_ALL = {
 }
 _NOT_WORTH_A_SEARCH = {
     "gradient_checkpointing": "it changes memory and time, not the result",
+    "final": "it chooses what the logged model answers with, not what a trial is judged by",
 }
 
 

@@ -73,7 +73,11 @@ def run_evaluate(config: EvaluateConfig) -> str:
 
 
 def log_evaluation(
-    run_id: str, *, judged_by: Sequence[str] = (), model: Mapping[str, float] | None = None
+    run_id: str,
+    *,
+    judged_by: Sequence[str] = (),
+    model: Mapping[str, float] | None = None,
+    metrics: dict[str, float] | None = None,
 ) -> dict[str, float]:
     """Compute and log all that a trial's run shows of its predictions, from nothing but the run.
 
@@ -85,6 +89,7 @@ def log_evaluation(
         judged_by: Metrics to log first of all, as `Objective/...` too: MLflow's page that compares
             runs draws the metric that was logged first.
         model: Figures of the model, which a training logs with the metrics.
+        metrics: What `evaluate` gave for the run's predictions. None: it is computed here.
 
     Returns:
         The metrics.
@@ -92,7 +97,7 @@ def log_evaluation(
     client = MlflowClient()
     run = client.get_run(run_id)
     trial = FinishedTrial.of(run)
-    metrics = evaluate(trial.predictions)
+    metrics = evaluate(trial.predictions) if metrics is None else metrics
     judged = {f"Objective/{name}": metrics[name] for name in judged_by if name in metrics}
     logged = run.data.metrics
     values = {**judged, **metrics, **(model or {})}

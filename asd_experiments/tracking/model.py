@@ -1,145 +1,54 @@
-"""The logged model: weights of all folds and all that it takes to classify a raw video.
+"""The logged model: networks and all that it takes to classify a raw video with them.
 
 It holds no pickled object: weights are safetensors, everything else is JSON, and MLflow loads it
 through `_load_pyfunc` of this module, whose code travels with the model.
 """
 
 import json
-import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
-import numpy as np
 import pandas as pd
+import torch
 import zarr
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
-from safetensors.torch import load_file, save_file
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from safetensors.torch import load_file
 
 import asd_experiments
-import preprocess
 from asd_experiments.data.clips import ClipDataset, list_clips
 from asd_experiments.data.store import ClipStore
 from asd_experiments.data.store_layout import video_key
 from asd_experiments.data.store_writer import StoreWriter
 from asd_experiments.data.video_file import file_sha256
-from asd_experiments.evaluation.predictions import probability_columns
+from asd_experiments.errors import InputError
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
 from asd_experiments.normalisation import Normalisation
-from asd_experiments.training.prediction import predict_clips
+from asd_experiments.tracking.answers import RequestedVideo, VideoClips, answer_table
+from asd_experiments.tracking.model_card import FINAL, ModelCard
+from asd_experiments.tracking.model_signature import PredictOptions
+from asd_experiments.training.prediction import predict_by_each
+from preprocess.decode import VideoError
+from preprocess.flags import judge
 from preprocess.pipeline import Preprocessor
+from preprocess.quality import quality_figures
 
-ALL_FOLDS = -1
-"""Value of the prediction parameter `fold` that averages the networks of all folds."""
+CARD = "two_stream.json"
+PREPROCESSING_WEIGHTS = "preprocessing_weights"
+"""File and folder in the model's files."""
 
-REQUIREMENTS = (
-    "av",
-    "jaxtyping",
-    "mlflow",
-    "numpy",
-    "opencv-python-headless",
-    "pandas",
-    "pyarrow",
-    "pydantic",
-    "pytorchvideo",
-    "safetensors",
-    "scipy",
-    "torch",
-    "torchvision",
-    "tqdm",
-    "zarr",
-)
-_CARD = "two_stream.json"
-_WEIGHTS = "preprocessing_weights"
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """All that it takes to rebuild the networks of a trial and to feed them."""
-
-    network: dict[str, Any]
-    """Arguments of `build_two_stream` but the number of classes."""
-
-    classes: list[str]
-    """Labels in the order of the network's outputs."""
-
-    positive_class: str
-    """Label that is decided by the threshold (two classes)."""
-
-    thresholds: dict[str, float]
-    """Decision threshold of each fold; empty for three or more classes."""
-
-    clip_stride: int
-    """Frames from the start of a clip to the next one's."""
-
-    segmentation: bool
-    """Whether both streams are blank outside the body."""
-
-    normalisation: dict[str, Any]
-    """Mean and deviation that RGB is scaled to; they belong to the weights."""
-
-    recipe: dict[str, Any]
-    """Preprocessing parameters."""
-
-    folds: int
-    """Number of networks."""
-
-
-class TrialModelWriter:
-    """Collects the networks of a trial's folds on disk and logs them as one model.
-
-    Args:
-        folder: An empty folder for the files.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def add_fold(self, fold: int, network: TwoStream) -> None:
-        """Keep the weights of one fold."""
-        save_file(network.state_dict(), str(_weights_file(self._folder, fold)))
-
-    def log(self, run_id: str, card: ModelCard, weights: Mapping[str, bytes]) -> str:
-        """Log the model to a run.
-
-        Args:
-            run_id: The run.
-            card: What else belongs to the networks.
-            weights: Weights of the networks that preprocess videos, by role.
-
-        Returns:
-            The model's URI.
-        """
-        (self._folder / _CARD).write_text(json.dumps(asdict(card), indent=2))
-        for role, content in weights.items():
-            (self._folder / _WEIGHTS).mkdir(exist_ok=True)
-            (self._folder / _WEIGHTS / role).write_bytes(content)
-        with warnings.catch_warnings():
-            # An example would have to be a video file; the signature says what goes in.
-            warnings.filterwarnings("ignore", ".*An input example was not provided")
-            info = Model.log(
-                artifact_path=None,
-                name="model",
-                flavor=mlflow.pyfunc,
-                run_id=run_id,
-                loader_module=__name__,
-                data_path=str(self._folder),
-                code_paths=[
-                    str(Path(package.__path__[0])) for package in (asd_experiments, preprocess)
-                ],
-                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-                signature=_signature(card.classes),
-            )
-        return str(info.model_uri)
+_DOUBTFUL = 2  # severity of a flag from which on an answer is not to be trusted
 
 
 class TwoStreamVideoModel:
     """Classifies raw videos; what `mlflow.pyfunc.load_model` gives.
+
+    Networks are read when they are first needed, and only those that are.
 
     Args:
         folder: The model's files.
@@ -147,7 +56,7 @@ class TwoStreamVideoModel:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.card = ModelCard(**json.loads((folder / _CARD).read_text()))
+        self.card = ModelCard.read(folder / CARD)
         self._networks: dict[int, TwoStream] = {}
 
     def predict(
@@ -156,79 +65,135 @@ class TwoStreamVideoModel:
         """Classify videos.
 
         Args:
-            model_input: A column `video` with paths of video files.
-            params: `fold`: classify with the network of this fold only (-1: the mean over all
-                folds); `batch_size`: clips at a time.
+            model_input: A column `video` with paths of video files and, if videos of a patient
+                are to be taken together, a column `patient_id`.
+            params: See `PredictOptions`.
 
         Returns:
-            One row per video: `video`, `decision`, `probability_<class>`, `num_clips`,
-            `person_share` (share of frames that show the person), and `problem`, which says why
-            a video could not be classified (the other columns are then empty).
+            One row per video, in order, see `answers.answer_table` and the columns in
+            `model_signature.output_columns`. What is empty is None, which JSON has a word for.
 
         Raises:
-            ValueError: If there is no column `video` or no such fold.
+            MlflowException: With the code of a request that is wrong: if the input or a parameter
+                is, or no video could be classified.
         """
-        if "video" not in model_input.columns:
-            raise ValueError("the input must have a column 'video' with paths of video files")
-        options = {"fold": ALL_FOLDS, "batch_size": 8, **(params or {})}
-        folds = self._folds(int(options["fold"]))
+        try:
+            options = self.options(params)
+            if "video" not in model_input.columns:
+                raise InputError("the input must have a column 'video' with paths of video files")
+            if model_input.empty:
+                raise InputError("the input must have at least one row, got none")
+        except InputError as error:
+            raise _refusal(str(error)) from error
         rows = [
-            self._classify(Path(str(path)), folds, int(options["batch_size"]))
-            for path in model_input["video"]
+            self._row(cell, patient, options)
+            for cell, patient in zip(model_input["video"], _patients(model_input), strict=True)
         ]
-        return pd.DataFrame(rows, columns=output_columns(self.card.classes))
+        if all(row.result is None for row in rows):
+            reasons = "; ".join(
+                f"row {number}: {row.problem}" for number, row in enumerate(rows, start=1)
+            )
+            raise _refusal(f"no video could be classified: {reasons}")
+        table = self.answers(rows, options)
+        gaps = table.columns[table.isna().any()]
+        return table.astype(dict.fromkeys(gaps, object)).where(table.notna(), None)
 
-    def _folds(self, fold: int) -> list[int]:
-        if fold == ALL_FOLDS:
-            return list(range(self.card.folds))
-        if 0 <= fold < self.card.folds:
-            return [fold]
-        raise ValueError(f"fold must be 0 to {self.card.folds - 1}, or -1 for all, got {fold}")
+    def options(self, params: Mapping[str, Any] | None = None) -> PredictOptions:
+        """Check the parameters of a prediction.
 
-    def _classify(self, video: Path, folds: list[int], batch_size: int) -> dict[str, Any]:
-        empty = {"video": str(video), "decision": None, "num_clips": 0, "person_share": np.nan}
-        if not video.is_file():
-            return {**empty, "problem": "there is no such file"}
-        memory = zarr.storage.MemoryStore()
-        if reason := self._prepare(video, memory):
-            return {**empty, "problem": reason}
-        store = ClipStore(memory)
+        Raises:
+            InputError: If one is wrong, this model has no such fold, this machine has no such
+                device, or this model cannot classify at all.
+        """
+        options = PredictOptions.read(dict(params or {}))
+        self.card.check_complete()
+        self.card.networks(options.fold)
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device=cuda, but PyTorch finds no GPU; choose auto or cpu")
+        return options
+
+    def clips_of(self, video: Path, options: PredictOptions | None = None) -> VideoClips:
+        """Preprocess one file just as the training videos were, and classify its clips.
+
+        Args:
+            video: The file.
+            options: What `options` gave. None: the defaults.
+
+        Raises:
+            VideoError: If the file is no video that can be classified; the message says why and
+                never holds a path.
+            ScratchError: If there is no room for temporary files.
+        """
+        options = options or self.options()
+        store = self._prepared(video)
         clips = list_clips(
             store.videos,
             clip_length=self.card.network["clip_length"],
-            clip_stride=self.card.clip_stride,
+            clip_stride=options.clip_stride or self.card.clip_stride,
         )
-        columns = probability_columns(self.card.classes)
-        dataset = self.dataset(store, clips)
-        per_fold = [self._predict(dataset, fold, batch_size)[columns] for fold in folds]
-        probabilities = np.mean([table.mean().to_numpy() for table in per_fold], axis=0)
+        numbers = self.card.networks(options.fold)
+        tables = predict_by_each(
+            [self.network(number) for number in numbers],
+            self.dataset(store, clips),
+            self.card.classes,
+            batch_size=options.batch_size,
+            device=_device(options),
+            by_stream=False,
+        )
+        places = clips[["clip_start", "clip_start_seconds"]]
+        per_network = [
+            pd.concat([places, table], axis=1).assign(fold=number)
+            for number, table in zip(numbers, tables, strict=True)
+        ]
+        facts = store.videos.iloc[0]
+        return VideoClips(
+            clips=pd.concat(per_network, ignore_index=True),
+            source_sha256=str(facts["source_sha256"]),
+            person_share=float(facts["person_share"]),
+            frame_rate_hz=float(facts["frame_rate_hz"]),
+            flags=self._flags(store),
+        )
+
+    def answers(
+        self, videos: list[RequestedVideo], options: PredictOptions | None = None
+    ) -> pd.DataFrame:
+        """Turn the clips of many videos into answers, see `answer_table`.
+
+        Args:
+            videos: Videos with what `clips_of` gave for each, by the same options.
+            options: Those options. None: the defaults.
+        """
+        options = options or self.options()
+        return answer_table(self.card, videos, versions=json.dumps(self.versions(options)))
+
+    def versions(self, options: PredictOptions) -> dict[str, Any]:
+        """What an answer rests on: the model, and the software here and where it was trained."""
         return {
-            "video": str(video),
-            "decision": self._decide(probabilities, folds),
-            **dict(zip(columns, probabilities, strict=True)),
-            "num_clips": len(clips),
-            "person_share": store.videos["person_share"].iloc[0],
-            "problem": "",
+            "model": {
+                "run_id": self.card.run_id,
+                "clip_store": self.card.store_digest,
+                "final": self.card.final,
+                "networks": self.card.networks(options.fold),
+            },
+            "trained": {**self.card.trained_with, "preprocessing": self.card.backends},
+            "here": {
+                "asd_experiments": asd_experiments.__version__,
+                "torch": torch.__version__,
+                "preprocessing": self._preprocessor.backends,
+            },
         }
 
-    def _prepare(self, video: Path, memory: zarr.storage.MemoryStore) -> str | None:
-        """Preprocess a video just as the command `preprocess` does; say why if it cannot be."""
-        preprocessor = self._preprocessor
-        writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends, self._weights)
-        if reason := preprocessor.failure(video, writer):
-            return reason
-        row = {"video": "video", "patient_id": "", "label": self.card.classes[0]}
-        key = video_key(file_sha256(video))
-        writer.finish([{**row, "key": key}], failures=[])
-        return None
+    def network(self, number: int) -> TwoStream:
+        """The network of a fold, counted from 0, or the refitted one; it is loaded once."""
+        if number not in self._networks:
+            network = self.fresh_network()
+            network.load_state_dict(load_file(weights_file(self._folder, number)))
+            self._networks[number] = network
+        return self._networks[number]
 
-    @cached_property
-    def _preprocessor(self) -> Preprocessor:
-        return Preprocessor(self.card.recipe, self._weights)
-
-    @cached_property
-    def _weights(self) -> dict[str, bytes]:
-        return {file.name: file.read_bytes() for file in (self._folder / _WEIGHTS).glob("*")}
+    def fresh_network(self) -> TwoStream:
+        """A network like those of the folds, with fresh weights."""
+        return build_two_stream(**self.card.network, num_classes=len(self.card.classes))
 
     def dataset(self, store: ClipStore, clips: pd.DataFrame) -> ClipDataset:
         """Clips as the networks were trained to see them.
@@ -247,76 +212,61 @@ class TwoStreamVideoModel:
             normalisation=Normalisation(**self.card.normalisation),
         )
 
-    def network(self, fold: int) -> TwoStream:
-        """The network of a fold, counted from 0; it is loaded once."""
-        if fold not in self._networks:
-            network = self.fresh_network()
-            network.load_state_dict(load_file(_weights_file(self._folder, fold)))
-            self._networks[fold] = network
-        return self._networks[fold]
+    def _row(self, cell: object, patient: str | None, options: PredictOptions) -> RequestedVideo:
+        """Classify what one row of a request names, or say why that cannot be."""
+        name = str(cell)
+        try:
+            with _video_file(cell) as video:
+                return RequestedVideo(name, patient, self.clips_of(video, options))
+        except VideoError as error:
+            return RequestedVideo(name, patient, problem=str(error))
 
-    def fresh_network(self) -> TwoStream:
-        """A network like those of the folds, with fresh weights."""
-        return build_two_stream(**self.card.network, num_classes=len(self.card.classes))
+    def _prepared(self, video: Path) -> ClipStore:
+        """A clip store in memory that holds this video alone."""
+        memory = zarr.storage.MemoryStore()
+        preprocessor, sha256 = self._preprocessor, file_sha256(video)
+        writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends)
+        if reason := preprocessor.failure(video, writer, source_sha256=sha256):
+            raise VideoError(reason)
+        row = {"video": "video", "patient_id": "", "label": self.card.classes[0]}
+        writer.finish([{**row, "key": video_key(sha256)}], failures=[])
+        return ClipStore(memory)
 
-    def _predict(self, dataset: ClipDataset, fold: int, batch_size: int) -> pd.DataFrame:
-        return predict_clips(
-            self.network(fold), dataset, self.card.classes, batch_size=batch_size, by_stream=False
+    def _flags(self, store: ClipStore) -> str:
+        """What the rules of the preprocessing report find, worst first."""
+        (judged,) = judge(
+            list(quality_figures(store, rows=[1])),
+            size=store.size,
+            margin=self.card.recipe["margin"],
+            rate_hz=self.card.frame_rate_hz,
         )
+        told = "; ".join(flag.sentence for flag in judged.flags)
+        doubtful = any(flag.severity >= _DOUBTFUL for flag in judged.flags)
+        return f"do not trust: {told}" if doubtful else told
 
-    def _decide(self, probabilities: np.ndarray, folds: list[int]) -> str:
-        """Threshold for two classes (the mean of the folds' own), else the most probable class."""
-        classes = self.card.classes
-        if not self.card.thresholds:
-            return classes[int(probabilities.argmax())]
-        positive = classes.index(self.card.positive_class)
-        threshold = np.mean([self.card.thresholds[str(fold)] for fold in folds])
-        return classes[positive if probabilities[positive] >= threshold else 1 - positive]
-
-
-def output_columns(classes: list[str]) -> list[str]:
-    """Columns of a prediction, in order."""
-    return [
-        "video",
-        "decision",
-        *probability_columns(classes),
-        "num_clips",
-        "person_share",
-        "problem",
-    ]
+    @cached_property
+    def _preprocessor(self) -> Preprocessor:
+        folder = self._folder / PREPROCESSING_WEIGHTS
+        weights = {file.name: file.read_bytes() for file in folder.glob("*")}
+        return Preprocessor(self.card.recipe, weights)
 
 
-def _signature(classes: list[str]) -> ModelSignature:
-    text = {"video", "decision", "problem"}
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(
-            DataType.string
-            if name in text
-            else DataType.long
-            if name == "num_clips"
-            else DataType.double,
-            name,
-        )
-        for name in output_columns(classes)
-    ]
-    params = [
-        ParamSpec("fold", DataType.long, ALL_FOLDS),
-        ParamSpec("batch_size", DataType.long, 8),
-    ]
-    return ModelSignature(
-        Schema([ColSpec(DataType.string, "video")]), Schema(outputs), ParamSchema(params)
-    )
+def weights_file(folder: Path, number: int) -> Path:
+    """File of a network among the model's files.
 
-
-def _weights_file(folder: Path, fold: int) -> Path:
-    return folder / f"fold_{fold}.safetensors"
+    Args:
+        folder: The model's files.
+        number: Number of a fold, counted from 0, or `FINAL` for the refitted network.
+    """
+    name = "refit" if number == FINAL else f"fold_{number}"
+    return folder / f"{name}.safetensors"
 
 
 def load_trial_model(uri: str) -> TwoStreamVideoModel:
     """Load a logged model to look into it; `mlflow.pyfunc.load_model` only lets it predict.
 
     Args:
-        uri: What `TrialModelWriter.log` gave.
+        uri: What `TrialModelWriter.log` gave, or any address of a model.
     """
     folder = Path(mlflow.artifacts.download_artifacts(uri))
     flavour = Model.load(folder).flavors["python_function"]
@@ -326,3 +276,36 @@ def load_trial_model(uri: str) -> TwoStreamVideoModel:
 def _load_pyfunc(path: str) -> TwoStreamVideoModel:
     """Load the model; MLflow calls this by its name."""
     return TwoStreamVideoModel(Path(path))
+
+
+@contextmanager
+def _video_file(cell: object) -> Iterator[Path]:
+    """The file that a cell of the column `video` names.
+
+    Raises:
+        VideoError: If there is none.
+    """
+    video = Path(str(cell))
+    if not video.is_file():
+        raise VideoError("there is no such file")
+    yield video
+
+
+def _patients(request: pd.DataFrame) -> list[str | None]:
+    """Patient of every row; None where the request names none."""
+    if "patient_id" not in request.columns:
+        return [None] * len(request)
+    column = request["patient_id"]
+    return [
+        None if empty or not str(cell).strip() else str(cell)
+        for cell, empty in zip(column, column.isna(), strict=True)
+    ]
+
+
+def _device(options: PredictOptions) -> Literal["cpu", "cuda"]:
+    return "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _refusal(message: str) -> MlflowException:
+    """An error that a server answers with a status of 400."""
+    return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)

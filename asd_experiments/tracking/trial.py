@@ -16,14 +16,15 @@ from asd_experiments.demo import DEMO_DEFAULTS, demo_store
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.collapse import find_collapse
-from asd_experiments.evaluation.metrics import SELECTION_METRIC
+from asd_experiments.evaluation.metrics import SELECTION_METRIC, evaluate
 from asd_experiments.interruption import Interrupted
 from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.progress import Progress, TrialProgress
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.evaluation import log_evaluation, summary
 from asd_experiments.tracking.finished_trial import PREDICTIONS
-from asd_experiments.tracking.model import TrialModelWriter
+from asd_experiments.tracking.model_card import FINAL
+from asd_experiments.tracking.model_writer import TrialModelWriter
 from asd_experiments.tracking.runs import (
     MODEL,
     child_run,
@@ -38,6 +39,7 @@ from asd_experiments.tracking.runs import (
 )
 from asd_experiments.tracking.trial_record import (
     log_fold,
+    log_refit,
     log_start,
     model_card,
     model_figures,
@@ -46,6 +48,7 @@ from asd_experiments.tracking.trial_record import (
 from asd_experiments.training.checkpoints import TrialFolder
 from asd_experiments.training.cross_validation import CrossValidation, check_trial
 from asd_experiments.training.fit import FoldResult
+from asd_experiments.training.refit import RefitResult, refit_epochs
 
 
 def train(config: TrainConfig) -> str:
@@ -155,23 +158,30 @@ def run_trial(
     log_start(run_id, config, store, validation)
     with tempfile.TemporaryDirectory(prefix="model_") as model_folder:
         model = TrialModelWriter(Path(model_folder))
-        tables, collapsed = [], {}
+        tables, best_epochs, collapsed = [], [], {}
         for fold in range(validation.num_folds):
             result, reasons = _run_fold(run_id, config, validation, fold, folder, progress)
-            model.add_fold(fold, result.network)
+            model.add(fold, result.network)
             tables.append(result.predictions)
+            best_epochs.append(result.best_epoch)
             if reasons:
                 collapsed[fold] = reasons
         if collapsed:
             report_collapse(run_id, collapsed, validation.num_folds)
         table, classes = pd.concat(tables, ignore_index=True), validation.classes
         log_table(run_id, table, PREDICTIONS)
-        thresholds = Predictions(table, classes, config.positive_class).thresholds
-        card = model_card(config, store, validation, thresholds)
-        model_uri = model.log(run_id, card, store.weights())
+        predictions = Predictions(table, classes, config.positive_class)
+        metrics = evaluate(predictions)
+        epochs = None
+        if config.final == "refit":
+            epochs = refit_epochs(best_epochs)
+            refitted = _run_refit(run_id, config, validation, epochs, folder, progress)
+            model.add(FINAL, refitted.network)
+        card = model_card(run_id, config, store, predictions, metrics, refit_epochs=epochs)
+        model_uri = model.log(card, store.weights())
         MlflowClient().set_tag(run_id, MODEL, model_uri)
-        model_size = model_figures(config, len(classes))
-        metrics = log_evaluation(run_id, judged_by=judged_by, model=model_size)
+        size = model_figures(config, len(classes))
+        log_evaluation(run_id, judged_by=judged_by, model=size, metrics=metrics)
         return metrics, model_uri
 
 
@@ -231,6 +241,34 @@ def _run_fold(
         for reason in collapse:
             progress.say(f"fold {fold + 1} has collapsed: {reason}")
     return result, collapse
+
+
+def _run_refit(
+    run_id: str,
+    config: TrialConfig,
+    validation: CrossValidation,
+    epochs: int,
+    folder: TrialFolder,
+    progress: Progress,
+) -> RefitResult:
+    """Train one network on all patients in a run of its own, or take the one that was kept."""
+    with child_run(run_id, "refit on all patients", level="refit", key="all") as refit_run_id:
+        logged = logged_steps(refit_run_id, "train/clip/loss")
+
+        def report(epoch: int, figures: dict[str, float]) -> None:
+            if epoch not in logged:
+                log_metrics(refit_run_id, figures, step=epoch)
+
+        result = folder.finished_refit(config, len(validation.classes))
+        if result is None:
+            progress.say(f"refit: one network on all patients, {epochs} epochs")
+            result = validation.refit(epochs, report, folder.refit)
+            folder.keep_refit(result)
+        else:
+            for number, figures in enumerate(result.history, start=1):
+                report(number, figures)
+        log_refit(refit_run_id, result)
+    return result
 
 
 def _print_summary(run_id: str, metrics: Mapping[str, float], model_uri: str) -> None:

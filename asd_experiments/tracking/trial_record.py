@@ -8,6 +8,7 @@ import torch
 import yaml
 from mlflow.tracking import MlflowClient
 
+from asd_experiments import __version__
 from asd_experiments.config import TrialConfig
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.cases import Predictions
@@ -17,12 +18,20 @@ from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
 from asd_experiments.tracking.finished_trial import FOLDS
-from asd_experiments.tracking.model import ModelCard
+from asd_experiments.tracking.model_card import ModelCard
 from asd_experiments.tracking.runs import COLLAPSED, log_metrics, log_parameters
 from asd_experiments.tracking.videos import log_videos
 from asd_experiments.training.cross_validation import CrossValidation
 from asd_experiments.training.fit import FoldResult, precision, training_device
+from asd_experiments.training.refit import RefitResult
 from asd_experiments.training.start import normalisation_of
+
+CROSS_VALIDATED = tuple(
+    f"test/patient/{metric}{end}"
+    for metric in ("auroc", "sensitivity", "specificity")
+    for end in ("", "_ci_low", "_ci_high")
+)
+"""Metrics of a trial that its logged model carries."""
 
 TEMPERATURE = "asd.temperature"
 """Tag of the run of a fold whose temperature is an end of its range."""
@@ -120,21 +129,53 @@ def report_collapse(run_id: str, collapsed: Mapping[int, list[str]], num_folds: 
     )
 
 
+def log_refit(refit_run_id: str, result: RefitResult) -> None:
+    """Log what the training on all patients has left behind."""
+    epochs = len(result.history)
+    log_parameters(refit_run_id, {"epochs": epochs})
+    log_metrics(refit_run_id, {"refit_seconds": result.seconds}, step=epochs)
+    figures = {f"fusion/{n}": v for n, v in result.network.fusion.figures().items()}
+    log_metrics(refit_run_id, figures, step=epochs)
+
+
 def model_card(
+    run_id: str,
     config: TrialConfig,
     store: ClipStore,
-    validation: CrossValidation,
-    thresholds: Mapping[int, float],
+    predictions: Predictions,
+    metrics: Mapping[str, float],
+    *,
+    refit_epochs: int | None,
 ) -> ModelCard:
-    """All that the logged model needs beside its networks."""
+    """All that the logged model needs beside its networks.
+
+    Args:
+        run_id: Run of the trial.
+        config: Its configuration.
+        store: Its clip store.
+        predictions: What its folds predicted.
+        metrics: How good that was.
+        refit_epochs: Epochs of the network that was trained on all patients, if one was.
+    """
+    temperatures = fit_temperatures(predictions)
     return ModelCard(
         network=config.network,
-        classes=validation.classes,
+        classes=predictions.classes,
         positive_class=config.positive_class,
-        thresholds={str(fold): value for fold, value in thresholds.items()},
+        thresholds={str(fold): value for fold, value in predictions.thresholds.items()},
         clip_stride=config.stride,
         segmentation=config.segmentation,
         normalisation=asdict(normalisation_of(config)),
         recipe=store.recipe,
-        folds=validation.num_folds,
+        folds=len(temperatures),
+        temperatures={str(fold): fitted.value for fold, fitted in temperatures.items()},
+        final=config.final,
+        refit_epochs=refit_epochs,
+        frame_rate_hz=float(store.videos["frame_rate_hz"].median()),
+        training_videos=sorted(store.videos["source_sha256"].unique()),
+        run_id=run_id,
+        store_digest=store.digest,
+        trained_with={"asd_experiments": __version__, "torch": torch.__version__},
+        backends=store.backends,
+        figures={name: metrics[name] for name in CROSS_VALIDATED if name in metrics},
     )

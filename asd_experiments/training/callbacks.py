@@ -1,9 +1,9 @@
 """What happens between the epochs of a fold."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Checkpoint, EMAWeightAveraging
 from asd_experiments.errors import InputError
 from asd_experiments.interruption import raise_if_stopped
 from asd_experiments.training.files import write_atomically
+from asd_experiments.training.module import TwoStreamModule
 
 
 class DivergedError(InputError):
@@ -33,8 +34,11 @@ class Reporter(Callback):
     def on_train_epoch_end(self, trainer: Trainer, _: LightningModule) -> None:
         """Report the losses of training and validation."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._hand_on(trainer.current_epoch + 1, figures)
+
+    def _hand_on(self, epoch: int, figures: dict[str, float]) -> None:
         self.history.append(figures)
-        self._report(trainer.current_epoch + 1, figures)
+        self._report(epoch, figures)
 
     def state_dict(self) -> dict[str, Any]:
         """Figures of all epochs so far."""
@@ -45,6 +49,31 @@ class Reporter(Callback):
         self.history = list(state_dict["history"])
         for number, figures in enumerate(self.history, start=1):
             self._report(number, figures)
+
+
+class UnvalidatedReporter(Reporter):
+    """The same of a training that is not validated: what the training clips say is all there is."""
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Report the losses of training, unless they are no numbers any more."""
+        figures = cast(TwoStreamModule, module).training_figures()
+        _refuse_divergence(figures, trainer.current_epoch + 1)
+        self._hand_on(trainer.current_epoch + 1, figures)
+
+
+class LastEpochIs(Callback):
+    """Ends the training after an epoch, where its schedule would go on.
+
+    Args:
+        epoch: The last one, counted from 1.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def on_train_epoch_end(self, trainer: Trainer, _: LightningModule) -> None:
+        """Stop if this was the last epoch."""
+        trainer.should_stop = trainer.current_epoch + 1 >= self._epoch
 
 
 class Stops(Callback):
@@ -60,13 +89,8 @@ class Divergence(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Look at the losses of the epoch, before it is kept."""
-        losses = {n: float(v) for n, v in trainer.callback_metrics.items() if n.endswith("/loss")}
-        if lost := [name for name, loss in losses.items() if not math.isfinite(loss)]:
-            raise DivergedError(
-                f"the training has diverged: {', '.join(lost)} of epoch "
-                f"{trainer.current_epoch + 1} is no number; choose a smaller learning_rate, "
-                "gradient_clip=1, a larger batch_size or precision=32-true"
-            )
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        _refuse_divergence(figures, trainer.current_epoch + 1)
 
 
 class EpochSeeds(Callback):
@@ -162,3 +186,12 @@ class LastEpoch(Checkpoint):
         """Write weights, optimiser, schedule, average and the state of every callback."""
         if not trainer.should_stop:
             write_atomically(self._file, trainer.save_checkpoint)
+
+
+def _refuse_divergence(figures: Mapping[str, float], epoch: int) -> None:
+    losses = {name: value for name, value in figures.items() if name.endswith("/loss")}
+    if lost := [name for name, loss in losses.items() if not math.isfinite(loss)]:
+        raise DivergedError(
+            f"the training has diverged: {', '.join(lost)} of epoch {epoch} is no number; choose "
+            "a smaller learning_rate, gradient_clip=1, a larger batch_size or precision=32-true"
+        )

@@ -17,19 +17,22 @@ from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.models.two_stream import build_two_stream
 from asd_experiments.training.files import write_atomically
 from asd_experiments.training.fit import FoldResult, precision, training_device
+from asd_experiments.training.refit import RefitResult
 
 TRIAL, RESULT, PREDICTIONS, LOCK = "trial.json", "result.pt", "predictions.parquet", "lock"
+REFIT = "refit"
 
 _MAY_DIFFER = {
     *("store", "pretrained", "motion_pretrained"),
     *("checkpoints", "resume", "run_name", "loader_workers"),
+    "final",
 }
-"""Parameters that change nothing in the result; of the store and of the weights, the digests are
+"""Parameters that change nothing in what is kept; of the store and of the weights, the digests are
 compared."""
 
 
 class TrialFolder:
-    """Folder of one trial: its configuration, its finished folds and the interrupted one.
+    """Folder of one trial: its configuration, its finished trainings and the interrupted one.
 
     A process holds it by a lock that ends with the process, so no two can work on it.
 
@@ -145,7 +148,15 @@ class TrialFolder:
 
     def fold(self, number: int) -> Path:
         """Folder of a fold."""
-        path = self.path / f"fold_{number + 1}"
+        return self._folder(f"fold_{number + 1}")
+
+    @property
+    def refit(self) -> Path:
+        """Folder of the training on all patients."""
+        return self._folder(REFIT)
+
+    def _folder(self, name: str) -> Path:
+        path = self.path / name
         path.mkdir(exist_ok=True)
         return path
 
@@ -159,21 +170,28 @@ class TrialFolder:
             "history": result.history,
             "seconds": result.seconds,
         }
-        write_atomically(folder / RESULT, lambda path: torch.save(kept, path))
-        for file in folder.iterdir():
-            if file.name not in (RESULT, PREDICTIONS):
-                file.unlink()
+        _keep(folder, kept)
 
     def finished(self, number: int, config: TrialConfig, num_classes: int) -> FoldResult | None:
         """A fold that was kept; None if it has still to be trained."""
         folder = self.fold(number)
         if not (folder / RESULT).exists():
             return None
-        kept = torch.load(folder / RESULT, map_location="cpu", weights_only=True)
-        network = build_two_stream(**config.network, num_classes=num_classes)
-        network.load_state_dict(kept.pop("network"))
         predictions = pd.read_parquet(folder / PREDICTIONS)
-        return FoldResult(fold=number, network=network.eval(), predictions=predictions, **kept)
+        return FoldResult(
+            fold=number, predictions=predictions, **_kept(folder, config, num_classes)
+        )
+
+    def keep_refit(self, result: RefitResult) -> None:
+        """Keep the finished network of all patients, and none of what its training needed."""
+        kept = {"network": result.network.state_dict(), "history": result.history}
+        _keep(self.refit, {**kept, "seconds": result.seconds})
+
+    def finished_refit(self, config: TrialConfig, num_classes: int) -> RefitResult | None:
+        """The network of all patients that was kept; None if it has still to be trained."""
+        if not (self.refit / RESULT).exists():
+            return None
+        return RefitResult(**_kept(self.refit, config, num_classes))
 
     def close(self) -> None:
         """Let another process work on it."""
@@ -187,6 +205,22 @@ class TrialFolder:
     def _write_facts(self) -> None:
         text = json.dumps(self._facts, indent=1)
         write_atomically(self.path / TRIAL, lambda path: path.write_text(text))
+
+
+def _keep(folder: Path, result: Mapping[str, Any]) -> None:
+    """Keep what a training led to, and delete what it needed."""
+    write_atomically(folder / RESULT, lambda path: torch.save(result, path))
+    for file in folder.iterdir():
+        if file.name not in (RESULT, PREDICTIONS):
+            file.unlink()
+
+
+def _kept(folder: Path, config: TrialConfig, num_classes: int) -> dict[str, Any]:
+    """What was kept of a training, its network built again."""
+    kept: dict[str, Any] = torch.load(folder / RESULT, map_location="cpu", weights_only=True)
+    network = build_two_stream(**config.network, num_classes=num_classes)
+    network.load_state_dict(kept["network"])
+    return {**kept, "network": network.eval()}
 
 
 def _digests(pretrained: Mapping[str, FittedWeights]) -> dict[str, str]:

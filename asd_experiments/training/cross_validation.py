@@ -16,6 +16,7 @@ from asd_experiments.models.two_stream import build_two_stream
 from asd_experiments.training.batch_size import find_batch_size
 from asd_experiments.training.callbacks import EpochReport
 from asd_experiments.training.fit import FoldResult, device_problem, fit_fold, training_device
+from asd_experiments.training.refit import RefitResult, refit
 
 
 class CrossValidation:
@@ -91,6 +92,26 @@ class CrossValidation:
             self._store,
             own.merge(assigned, on="patient_id"),
             fold=fold,
+            classes=self.classes,
+            report=report,
+            pretrained=self.pretrained,
+            folder=folder,
+        )
+
+    def refit(self, epochs: int, report: EpochReport, folder: Path) -> RefitResult:
+        """Train one network on all patients.
+
+        Args:
+            epochs: What `refit_epochs` gave.
+            report: Called after every epoch.
+            folder: Existing folder from which it goes on if it was interrupted.
+        """
+        return refit(
+            self._config,
+            self._store,
+            self.clips,
+            epochs=epochs,
+            number=self.num_folds,
             classes=self.classes,
             report=report,
             pretrained=self.pretrained,

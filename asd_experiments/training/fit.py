@@ -111,13 +111,12 @@ def fit_fold(
             go on after its last whole epoch.
     """
     started = time.monotonic()
-    seed = int(np.random.SeedSequence([config.seed, fold]).generate_state(1)[0])
-    seed_everything(seed, workers=True, verbose=False)
+    seed = seed_training(config, fold)
     parts = {
         str(split): rows.reset_index(drop=True)
         for split, rows in clips.assign(fold=fold).groupby("split")
     }
-    data = {split: _dataset(config, store, rows, classes) for split, rows in parts.items()}
+    data = {split: clip_dataset(config, store, rows, classes) for split, rows in parts.items()}
     network = start_network(config, num_classes=len(classes), pretrained=pretrained)
     module = build_module(
         config,
@@ -154,15 +153,23 @@ def fit_fold(
     )
 
 
+def seed_training(config: TrialConfig, number: int) -> int:
+    """Seed everything for one training of a trial; each of them has its own number."""
+    seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
+    seed_everything(seed, workers=True, verbose=False)
+    return seed
+
+
 def epochs_done(folder: Path) -> int:
     """Epochs after which a fold can be continued from its folder; 0: from the start."""
     last = folder / LAST_EPOCH
     return int(torch.load(last, weights_only=True, mmap=True)["epoch"]) + 1 if last.exists() else 0
 
 
-def _dataset(
+def clip_dataset(
     config: TrialConfig, store: ClipStore, clips: pd.DataFrame, classes: list[str]
 ) -> ClipDataset:
+    """Clips as the networks of a trial see them."""
     return ClipDataset(
         store,
         clips,

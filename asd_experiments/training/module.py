@@ -127,18 +127,24 @@ class TwoStreamModule(LightningModule):
         clips = self._val_clips.copy()
         clips[probability_columns(self._classes)] = probabilities
         patients = aggregate(clips, "patient")
-        trained = pd.DataFrame(
-            torch.cat(self._train_probabilities).cpu().numpy(),
-            columns=probability_columns(self._classes),
-        ).assign(label=[self._classes[k] for k in torch.cat(self._train_labels).tolist()])
         self.log_dict(
             {
-                "train/clip/objective": torch.cat(self._train_losses).mean(),
-                "train/clip/loss": balanced_log_loss(trained, self._classes),
+                **self.training_figures(),
                 "val/clip/loss": balanced_log_loss(clips, self._classes),
                 SELECTION_METRIC: balanced_log_loss(patients, self._classes),
             }
         )
+
+    def training_figures(self) -> dict[str, float]:
+        """Losses of the epoch's training clips, as `on_validation_epoch_end` logs them."""
+        trained = pd.DataFrame(
+            torch.cat(self._train_probabilities).cpu().numpy(),
+            columns=probability_columns(self._classes),
+        ).assign(label=[self._classes[k] for k in torch.cat(self._train_labels).tolist()])
+        return {
+            "train/clip/objective": float(torch.cat(self._train_losses).mean()),
+            "train/clip/loss": balanced_log_loss(trained, self._classes),
+        }
 
 
 def rate_factor(step: int, *, total_steps: int, warm_up: float) -> float:

@@ -1,5 +1,7 @@
 """Probabilities of clips: the one function behind test figures and the logged model."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import torch
@@ -44,6 +46,29 @@ def predict_clips(
         One row per clip: `probability_<class>`, and `appearance_<class>` and `motion_<class>`
         of the streams that the network has.
     """
+    (table,) = predict_by_each(
+        [network],
+        dataset,
+        classes,
+        batch_size=batch_size,
+        device=device,
+        loader_workers=loader_workers,
+        by_stream=by_stream,
+    )
+    return table
+
+
+def predict_by_each(
+    networks: Sequence[TwoStream],
+    dataset: ClipDataset,
+    classes: list[str],
+    *,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    loader_workers: int = 0,
+    by_stream: bool = True,
+) -> list[pd.DataFrame]:
+    """Classify every clip by each of several networks, reading it once; see `predict_clips`."""
     loader = DataLoader(
         dataset,
         batch_size=batch_size,
@@ -51,15 +76,21 @@ def predict_clips(
         num_workers=min(loader_workers, len(dataset)),
         worker_init_fn=leave_stopping_to_the_parent,
     )
-    move(network.eval(), device)
-    tables = []
+    for network in networks:
+        move(network.eval(), device)
+    tables: list[list[pd.DataFrame]] = [[] for _ in networks]
     for batch in loader:
-        scores = score_clips(network, batch, device, by_stream=by_stream)
-        columns = _stream_columns(scores.appearance, "appearance", classes)
-        columns |= _stream_columns(scores.motion, "motion", classes)
-        fused = dict(zip(probability_columns(classes), _softmax(scores.fused).T, strict=True))
-        tables.append(pd.DataFrame(fused | columns))
-    return pd.concat(tables, ignore_index=True)
+        for network, parts in zip(networks, tables, strict=True):
+            scores = score_clips(network, batch, device, by_stream=by_stream)
+            parts.append(_table(scores, classes))
+    return [pd.concat(parts, ignore_index=True) for parts in tables]
+
+
+def _table(scores: Scores, classes: list[str]) -> pd.DataFrame:
+    columns = _stream_columns(scores.appearance, "appearance", classes)
+    columns |= _stream_columns(scores.motion, "motion", classes)
+    fused = dict(zip(probability_columns(classes), _softmax(scores.fused).T, strict=True))
+    return pd.DataFrame(fused | columns)
 
 
 def score_clips(
