@@ -15,12 +15,12 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from asd_experiments.data.video_file import (
+    DEFAULT_BOUNDS,
     FEWEST_FRAMES,
-    duration_refusal,
+    VideoBounds,
     header_refusal,
     header_seconds,
     open_video,
-    size_refusal,
     video_stream,
 )
 from preprocess.picture import Converter, Orientation, deinterlaced, squared
@@ -73,6 +73,9 @@ class Video:
     timing: Timing
     """Which of the file's frames are used."""
 
+    bounds: VideoBounds
+    """What it keeps to."""
+
     def shrink_for(self, detail: float, *, enlarged: float) -> int:
         """Whole factor by which to shrink pictures of which not every pixel is needed.
 
@@ -102,13 +105,19 @@ class Video:
         if self.kept is not None and shrink == self.shrink:
             yield from self.kept[start::step]
             return
-        with closing(decode(self.path)) as frames:
+        with closing(decode(self.path, self.bounds)) as frames:
             used = self.timing.used(frames, _seconds_of)
             convert = Converter(shrink, repeats=self.timing.resampled)
             yield from map(convert, islice(used, start, None, step))
 
 
-def probe(path: Path, *, fps: float | None = None, least_height: int | None = None) -> Video:
+def probe(
+    path: Path,
+    *,
+    fps: float | None = None,
+    least_height: int | None = None,
+    bounds: VideoBounds = DEFAULT_BOUNDS,
+) -> Video:
     """Decode a whole video once, say what it holds, and keep its pictures at hand, shrunk.
 
     Args:
@@ -117,27 +126,28 @@ def probe(path: Path, *, fps: float | None = None, least_height: int | None = No
             nearly constant rate is then left as it is, see `timing_of`.
         least_height: Height about which the kept pictures shall have, pixels; the shrinking is by
             a whole factor. None: keep them unshrunk.
+        bounds: What it must keep to, whatever its header says.
 
     Raises:
         DecodeError: If it holds no video stream or too few frames, is too large or too long,
             truncated or damaged, or its picture size changes on the way.
         ScratchError: If there is no room for the pictures.
     """
-    header = _scan(path)
-    timing = _timing(header, fps)
-    with closing(_Keeper()) as keeper, closing(decode(path)) as decoded:
+    header = _scan(path, bounds)
+    timing = _timing(header, fps, bounds)
+    with closing(_Keeper()) as keeper, closing(decode(path, bounds)) as decoded:
         counted = _Counted(decoded)
         (height, width), frames = _peeked(counted)
         shrink = max(1, round(height / (least_height or height)))
         convert = Converter(shrink, repeats=timing.resampled)
         num_used = 0
         for num_used, frame in enumerate(timing.used(frames, _seconds_of), 1):
-            _refuse(duration_refusal(num_used / timing.frame_rate_hz))
+            _refuse(bounds.length_refusal(num_used / timing.frame_rate_hz, num_used))
             if not keeper.full:
                 keeper.append(convert(frame))
         _refuse(header.truncation(counted.count) or _too_few(num_used))
         kept, rate_hz = keeper.pictures(), timing.frame_rate_hz
-        return Video(path, rate_hz, height, width, num_used, shrink, kept, timing)
+        return Video(path, rate_hz, height, width, num_used, shrink, kept, timing, bounds)
 
 
 def _peeked(frames: Iterator[VideoFrame]) -> tuple[tuple[int, int], Iterator[VideoFrame]]:
@@ -148,7 +158,7 @@ def _peeked(frames: Iterator[VideoFrame]) -> tuple[tuple[int, int], Iterator[Vid
     return Orientation.of(first).size(first), chain([first], frames)
 
 
-def decode(path: Path) -> Generator[VideoFrame, None, None]:
+def decode(path: Path, bounds: VideoBounds = DEFAULT_BOUNDS) -> Generator[VideoFrame, None, None]:
     """Decoded frames of a file's video, deinterlaced, of square pixels, in the decoder's format.
 
     A damaged frame is refused: what a decoder puts in its place moves in ways nobody walked.
@@ -157,14 +167,14 @@ def decode(path: Path) -> Generator[VideoFrame, None, None]:
     Raises:
         DecodeError: If the file is no video, is truncated or damaged, or its picture size changes.
     """
-    with _opened(path) as (container, stream):
+    with _opened(path, bounds) as (container, stream):
         if stream.codec_context.name in _TELL_ON_REQUEST:
             stream.codec_context.options |= {"err_detect": "explode"}
-        frames = _sound(container.decode(stream))
+        frames = _sound(container.decode(stream), bounds)
         yield from squared(deinterlaced(frames), stream.sample_aspect_ratio)
 
 
-def _sound(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+def _sound(frames: Iterator[VideoFrame], bounds: VideoBounds) -> Iterator[VideoFrame]:
     """Let frames pass that are whole, of one size and rotation, and within the bounds."""
     num_frames, size, rotation = 0, None, None
     try:
@@ -180,9 +190,10 @@ def _sound(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
             rotation = frame.rotation if rotation is None else rotation
             if frame.rotation != rotation:
                 raise DecodeError(f"the picture's rotation changes at frame {num_frames}")
-            _refuse(size_refusal(frame.height, frame.width))
+            _refuse(bounds.size_refusal(frame.height, frame.width))
             yield frame
             num_frames += 1
+            _refuse(bounds.length_refusal(0.0, num_frames))
     except (av.error.FFmpegError, OSError) as error:
         if not num_frames:
             raise
@@ -192,14 +203,16 @@ def _sound(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
 
 
 @contextmanager
-def _opened(path: Path, *, to_decode: bool = True) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _opened(
+    path: Path, bounds: VideoBounds, *, to_decode: bool = True
+) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file that its header does not rule out, and its video stream."""
     try:
-        with open_video(str(path), to_decode=to_decode) as container:
+        with open_video(str(path), to_decode=to_decode, bounds=bounds) as container:
             stream = video_stream(container)
             if stream is None:
                 raise DecodeError("it holds no video stream")
-            _refuse(header_refusal(container, stream))
+            _refuse(header_refusal(container, stream, bounds))
             stream.thread_type = "NONE"  # workers share the cores, and a failure names its frame
             yield container, stream
     except (av.error.FFmpegError, OSError) as error:
@@ -258,13 +271,14 @@ class _Header:
         return f"it is truncated: it ends after {max(known):.1f} of {self.seconds:.1f} s"
 
 
-def _scan(path: Path) -> _Header:
+def _scan(path: Path, bounds: VideoBounds) -> _Header:
     """Read all packets without decoding them, which would be a hundred times the work."""
-    with _opened(path, to_decode=False) as (container, stream):
+    with _opened(path, bounds, to_decode=False) as (container, stream):
         announced = stream.frames
         if "mp4" in container.format.name and announced:
             announced = len(stream.index_entries)  # an edit list may leave out whole stretches
-        packets = list(_packets(container, stream))
+        packets = list(islice(_packets(container, stream), bounds.most_frames + 1))
+        _refuse(bounds.length_refusal(0.0, len(packets)))
         rate = stream.guessed_rate or stream.average_rate
         return _Header(
             [stamp for stamp, is_cut_off in packets if not is_cut_off],
@@ -285,7 +299,7 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[f
                 yield stamp, packet.is_discard
 
 
-def _timing(header: _Header, fps: float | None) -> Timing:
+def _timing(header: _Header, fps: float | None, bounds: VideoBounds) -> Timing:
     timing = timing_of(header.stamps, header_rate_hz=header.rate_hz, fps=fps)
     if timing is None:
         raise DecodeError("it has no frame rate")
@@ -293,7 +307,7 @@ def _timing(header: _Header, fps: float | None) -> Timing:
     if timing.resampled and timing.stamped:
         known = [stamp for stamp in header.stamps if stamp is not None]
         seconds = max(known) - min(known)
-    _refuse(duration_refusal(seconds))
+    _refuse(bounds.length_refusal(seconds, int(seconds * timing.frame_rate_hz)))
     return timing
 
 

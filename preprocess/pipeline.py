@@ -16,7 +16,7 @@ import asd_experiments
 from asd_experiments.config import PreprocessConfig
 from asd_experiments.data.store_layout import PreparedFrame, Presence, VideoFacts
 from asd_experiments.data.store_writer import StoreWriter
-from asd_experiments.data.video_file import file_sha256
+from asd_experiments.data.video_file import DEFAULT_BOUNDS, VideoBounds, file_sha256
 from asd_experiments.errors import InputError
 from asd_experiments.user_file import no_file
 from preprocess.crop import cut, oversampling_of, smooth_windows
@@ -39,6 +39,7 @@ class Preprocessor:
     Args:
         recipe: Parameters as `PreprocessConfig.recipe` gives them and a store's root carries them.
         weights: Weights of the networks it takes, by role, as `load_weights` gives them.
+        bounds: What the videos must keep to.
 
     Attributes:
         device: Kind of device that its networks compute on, "cpu" or "cuda"; None where no method
@@ -50,11 +51,15 @@ class Preprocessor:
     """
 
     def __init__(
-        self, recipe: Mapping[str, object], weights: Mapping[str, bytes] | None = None
+        self,
+        recipe: Mapping[str, object],
+        weights: Mapping[str, bytes] | None = None,
+        bounds: VideoBounds = DEFAULT_BOUNDS,
     ) -> None:
         self._config = _config_of(recipe)
         self.recipe = self._config.recipe
         self.weights = dict(weights or {})
+        self._bounds = bounds
         methods = _methods(self._config)
         self._libraries = sorted({name for m in methods.values() for name in m.libraries})
         on_gpu = any(method.on_gpu for method in methods.values())
@@ -99,7 +104,9 @@ class Preprocessor:
         """
         with _one_thread():
             least_height = round(_KEPT_SIDES * self._config.size)
-            source = probe(video, fps=self._config.fps, least_height=least_height)
+            source = probe(
+                video, fps=self._config.fps, least_height=least_height, bounds=self._bounds
+            )
             person = self._find_person(source)
             if self._segment is not None:
                 person = self._segment(source, person.track)

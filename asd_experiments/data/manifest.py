@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from asd_experiments.config import ValidateConfig
-from asd_experiments.data.video_file import file_sha256, header_refusal, open_video, video_stream
+from asd_experiments.data.video_file import (
+    DEFAULT_BOUNDS,
+    file_sha256,
+    header_refusal,
+    open_video,
+    video_stream,
+)
 from asd_experiments.errors import InputError, all_problems
 
 REQUIRED_COLUMNS = ("video", "patient_id", "label")
@@ -259,11 +265,11 @@ def _video_files(table: pd.DataFrame, videos: Path) -> list[Finding]:
 def unreadable(video: Path) -> str | None:
     """Say why a video's header or first frame rules it out; None when they do not."""
     try:
-        with open_video(str(video)) as container:
+        with open_video(str(video), bounds=DEFAULT_BOUNDS) as container:
             stream = video_stream(container)
             if stream is None:
                 return "it holds no video stream"
-            if reason := header_refusal(container, stream):
+            if reason := header_refusal(container, stream, DEFAULT_BOUNDS):
                 return reason
             if next(container.decode(stream), None) is None:
                 return "it holds no frame"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asd_experiments.config import ValidateConfig
-from asd_experiments.data import video_file
+from asd_experiments.data import manifest
 from asd_experiments.data.manifest import (
     LabelsError,
     read_labels,
@@ -14,6 +14,7 @@ from asd_experiments.data.manifest import (
     unreadable_videos,
     validate,
 )
+from asd_experiments.data.video_file import VideoBounds
 
 
 def write_video(path: Path, shade: int) -> None:
@@ -133,10 +134,10 @@ def test_a_file_that_is_no_video_is_called_what_it_is(tmp_path, content, reason)
 def test_headers_are_held_to_the_bounds(tmp_path, videos, monkeypatch):
     table = read_labels(labels_file(tmp_path, GOOD), videos)
     assert unreadable_videos(table, videos) == {}
-    monkeypatch.setattr(video_file, "LARGEST_SIDE_PX", 63)
+    monkeypatch.setattr(manifest, "DEFAULT_BOUNDS", VideoBounds(largest_side_px=63))
     assert "at most 63 pixels a side, got 64x48" in unreadable_videos(table, videos)[2]
-    monkeypatch.setattr(video_file, "LARGEST_SIDE_PX", 64)
-    monkeypatch.setattr(video_file, "MOST_SECONDS", 0.1)
+    bounds = VideoBounds(largest_side_px=64, most_seconds=0.1)
+    monkeypatch.setattr(manifest, "DEFAULT_BOUNDS", bounds)
     assert "must last 0.1 s at most, got 0.12 s" in unreadable_videos(table, videos)[4]
 
 

@@ -2,7 +2,6 @@ import errno
 import gc
 import io
 import os
-import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from asd_experiments.data import video_file
+from asd_experiments.data.video_file import DEFAULT_BOUNDS, VideoBounds
 from preprocess import decode
 from preprocess.decode import DecodeError, probe
 from preprocess.scratch import ScratchError
@@ -226,11 +225,14 @@ def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_sound_alone_is_refused(tmp_path: Path) -> None:
-    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
-        sound.setparams((1, 2, 8000, 0, "NONE", ""))
-        sound.writeframes(bytes(8000))
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
     with pytest.raises(DecodeError, match="it holds no video stream"):
-        probe(tmp_path / "sound.wav")
+        probe(tmp_path / "sound.mp4")
 
 
 def test_cover_picture_is_no_video(tmp_path: Path) -> None:
@@ -273,34 +275,79 @@ def test_large_pictures_are_refused(tmp_path: Path) -> None:
         probe(path)
 
 
-def test_large_pictures_are_refused_whatever_the_header_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_pictures_are_refused_whatever_the_header_says(tmp_path: Path) -> None:
+    bounds = VideoBounds(largest_side_px=128)
     path = concatenated(tmp_path, [(64, 96), (256, 256)])
-    monkeypatch.setattr(video_file, "LARGEST_SIDE_PX", 128)
     with pytest.raises(DecodeError, match=r"cannot be decoded after frame \d .*Invalid argument"):
-        probe(path)
+        probe(path, bounds=bounds)
     path = concatenated(tmp_path, [(256, 256)])
     with pytest.raises(DecodeError, match="size is unknown: damaged, or over 128 pixels a side"):
+        probe(path, bounds=bounds)
+
+
+def no_work(*_: object) -> None:
+    raise AssertionError("decoded")
+
+
+@pytest.mark.parametrize("ending", ["mp4", "h264"])  # the header tells the number, or does not
+def test_many_frames_are_refused_before_they_are_decoded(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = encode(tmp_path / f"many.{ending}", numbered(30))
+    assert probe(path, bounds=VideoBounds(most_frames=30)).num_frames == 30
+    monkeypatch.setattr(decode, "decode", no_work)
+    with pytest.raises(DecodeError, match=r"must have 29 frames at most, got 30 or more; cut"):
+        probe(path, bounds=VideoBounds(most_frames=29))
+
+
+def test_frames_that_resampling_would_make_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few frames and a long gap at a high rate are many frames."""
+    gap = {"milliseconds": [*range(11), 50_000], "options": {"bf": "0"}}
+    path = encode(tmp_path / "gap.mp4", numbered(12), **gap)
+    monkeypatch.setattr(decode, "decode", no_work)
+    with pytest.raises(DecodeError, match=r"must have 9000 frames at most, got 50000 or more"):
+        probe(path, bounds=VideoBounds(most_frames=9000))
+
+
+def test_oblong_pixels_count_as_they_are_squared(tmp_path: Path) -> None:
+    """A small picture of very wide pixels is large once it is shown as it is meant."""
+    path = encode(tmp_path / "wide.mkv", numbered(3, 64, 96), codec="mpeg4", aspect=Fraction(60))
+    with pytest.raises(DecodeError, match="at most 4096 pixels a side, got 5760x64"):
         probe(path)
+
+
+PLAYLISTS = {
+    "concat": "ffconcat version 1.0\nfile walk.mp4\n",
+    "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nwalk.mp4\n#EXT-X-ENDLIST\n",
+    "note.txt": "a text that FFmpeg would film\n" * 20,
+}
+
+
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_a_file_that_names_other_files_is_refused(name: str, tmp_path: Path) -> None:
+    """FFmpeg would open what a playlist names, and film a text."""
+    encode(tmp_path / "walk.mp4", numbered(30))
+    (tmp_path / name).write_text(PLAYLISTS[name])
+    with av.open(str(tmp_path / name)) as container:
+        assert container.streams.video  # what is refused below
+    with pytest.raises(DecodeError, match="it is a text file, not a video"):
+        probe(tmp_path / name)
 
 
 def test_long_videos_are_refused_before_they_are_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_work(_: Path) -> None:
-        raise AssertionError("decoded")
-
     monkeypatch.setattr(decode, "decode", no_work)
     slow = encode(
         tmp_path / "slow.mp4", numbered(4), milliseconds=[0, 2000_000, 4000_000, 4000_040]
     )
     with pytest.raises(DecodeError, match=r"must last 3600 s at most, got 40\d\d.*; cut the walk"):
         probe(slow)
-    monkeypatch.setattr(video_file, "MOST_SECONDS", 1.0)
     untold = encode(tmp_path / "untold.h264", numbered(30))  # its header tells no duration
     with pytest.raises(DecodeError, match=r"must last 1 s at most, got 1\.2 s"):
-        probe(untold)
+        probe(untold, bounds=VideoBounds(most_seconds=1.0))
 
 
 def test_long_videos_are_refused_while_they_are_decoded(
@@ -308,11 +355,12 @@ def test_long_videos_are_refused_while_they_are_decoded(
 ) -> None:
     path = encode(tmp_path / "walk.mp4", numbered(30))
     scan = decode._scan
-    monkeypatch.setattr(decode, "_scan", lambda path: shortened(scan(path)))
-    monkeypatch.setattr(video_file, "MOST_SECONDS", 1.0)
+    monkeypatch.setattr(decode, "_scan", lambda path, _: shortened(scan(path, DEFAULT_BOUNDS)))
     monkeypatch.setattr(decode, "header_refusal", lambda *_: None)
     with pytest.raises(DecodeError, match=r"must last 1 s at most, got 1\.04 s"):
-        probe(path)
+        probe(path, bounds=VideoBounds(most_seconds=1.0))
+    with pytest.raises(DecodeError, match="must have 20 frames at most, got 21 or more"):
+        probe(path, bounds=VideoBounds(most_frames=20))
 
 
 def shortened(header: decode._Header) -> decode._Header:
