@@ -12,18 +12,19 @@ from asd_experiments.errors import InputError, did_you_mean
 from asd_experiments.evaluation.comparison import COMPARED_METRICS
 from asd_experiments.reporting import figures
 from asd_experiments.reporting.effects import Effect, main_effects
-from asd_experiments.reporting.optimism import Optimism, optimism
 from asd_experiments.reporting.page import render
 from asd_experiments.reporting.readers import Reader, judge_readers
 from asd_experiments.reporting.rows import Comparison, compare
-from asd_experiments.reporting.selection import Selection, parent_of, select
+from asd_experiments.reporting.selection import Selection, select
 from asd_experiments.reporting.table import MOST_ROWS, make_table, to_frame, to_latex, to_markdown
 from asd_experiments.tracking.ablation import log_ablation
+from asd_experiments.tracking.finished_sweep import parent_of
 from asd_experiments.tracking.links import (
     artifact_link,
     compare_link,
     run_link,
 )
+from asd_experiments.tracking.optimism import Optimism, optimism
 from asd_experiments.tracking.runs import command_run, use_tracking_store, where_to_see
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asd_experiments.config import as_text
+from asd_experiments.evaluation.sampled import Estimate, Sampled, Shares
 from asd_experiments.reporting.rows import FLOW, uses_flow
-from asd_experiments.reporting.sampled import Estimate, Sampled, Shares
 
 
 @dataclass(frozen=True)

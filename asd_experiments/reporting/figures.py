@@ -18,11 +18,11 @@ from asd_experiments.evaluation.figures.style import (
     name_axes,
     shortened,
 )
+from asd_experiments.evaluation.sampled import Estimate, goodness
+from asd_experiments.evaluation.wording import title_of
 from asd_experiments.reporting.effects import Effect
 from asd_experiments.reporting.readers import Reader
 from asd_experiments.reporting.rows import Comparison, Row
-from asd_experiments.reporting.sampled import Estimate, goodness
-from asd_experiments.reporting.table import title_of
 
 MOST_ROWS = 40
 """Rows that a figure shows; the table shows all."""

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from asd_experiments.evaluation.figures.style import figure_to_svg
+from asd_experiments.evaluation.wording import figure_text, p_text, title_of
 from asd_experiments.reporting.effects import Effect
-from asd_experiments.reporting.optimism import Optimism
-from asd_experiments.reporting.table import Table, figure_text, p_text, title_of
+from asd_experiments.reporting.table import Table
+from asd_experiments.tracking.optimism import Optimism
+from asd_experiments.tracking.page import page_environment, svg_markup
 
 _CAPTIONS = {
     "effects": "Main effects: marginal means over the other parameters",
@@ -40,13 +39,7 @@ def render(
         metric: Metric of the main effects.
         made_at: When the page was made.
     """
-    environment = Environment(
-        loader=PackageLoader("asd_experiments.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("asd_experiments.reporting")
     environment.globals |= {"figure": figure_text, "p": p_text}
     return environment.get_template("ablation.html").render(
         title=title,
@@ -54,7 +47,7 @@ def render(
         table=table,
         effects=effects,
         prices=prices,
-        figures=[(_caption(name), _svg(figure)) for name, figure in figures.items()],
+        figures=[(_caption(name), svg_markup(figure)) for name, figure in figures.items()],
         metric=title_of(metric),
         made_at=made_at,
     )
@@ -62,9 +55,3 @@ def render(
 
 def _caption(name: str) -> str:
     return _CAPTIONS.get(name) or f"{title_of(name.removeprefix('rows_'))} of every row"
-
-
-def _svg(figure: Figure) -> Markup:
-    """A figure as markup of the page."""
-    text = figure_to_svg(figure)
-    return Markup(text[text.index("<svg") :])

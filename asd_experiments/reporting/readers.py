@@ -8,8 +8,8 @@ import pandas as pd
 from asd_experiments.data.manifest import READER_ANSWERS
 from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.predictions import probability_columns
+from asd_experiments.evaluation.sampled import Estimate, equally, sample
 from asd_experiments.reporting.rows import Comparison
-from asd_experiments.reporting.sampled import Estimate, equally, sample
 from asd_experiments.tracking.finished_trial import FinishedTrial
 
 _PREFIX = "reader_"

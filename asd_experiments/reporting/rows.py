@@ -1,21 +1,23 @@
 """Rows of the ablation table: configurations or levels of parameters, with all their figures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from asd_experiments.config import TrainConfig, as_text
 from asd_experiments.errors import InputError, did_you_mean
 from asd_experiments.evaluation.cases import Cases
-from asd_experiments.evaluation.comparison import (
-    check_same_patients,
-    delong,
-    holm,
-    mcnemar,
-)
+from asd_experiments.evaluation.comparison import check_same_patients, holm
 from asd_experiments.evaluation.predictions import Unit
-from asd_experiments.reporting.sampled import Estimate, Sampled, equally, goodness, sample
+from asd_experiments.evaluation.sampled import (
+    Estimate,
+    Sampled,
+    equally,
+    goodness,
+    sample,
+    tested,
+)
 from asd_experiments.reporting.selection import Selection
 from asd_experiments.tracking.finished_trial import FinishedTrial
 from asd_experiments.tracking.runs import COLLAPSED
@@ -295,15 +297,12 @@ def _difference(
 ) -> Estimate:
     """Difference with the p value of the metric's own test, where both sides are one trial.
 
-    Else, and where the test cannot be done (McNemar's on the many clips of a patient), with that
-    of the draws.
+    Else with that of the draws.
     """
     drawn = sampled.difference(equally(members), equally(others))
-    if len(members) > 1 or len(others) > 1 or metric not in ("auroc", "accuracy"):
+    if len(members) > 1 or len(others) > 1:
         return drawn
-    test, name = (delong, "DeLong") if metric == "auroc" else (mcnemar, "McNemar")
-    p = test(cases[members[0]], cases[others[0]])
-    return drawn if p is None else replace(drawn, p=p, test=name)
+    return tested(drawn, cases[members[0]], cases[others[0]], metric)
 
 
 def _best(rows: Sequence[Row], cases: Sequence[Cases], sampled: Sampled, metric: str) -> Row | None:

@@ -5,56 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import mlflow
-import pandas as pd
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asd_experiments.config import AblationConfig, listed
 from asd_experiments.errors import InputError, all_problems
 from asd_experiments.progress import progress_bar
-from asd_experiments.tracking.finished_trial import (
-    FinishedTrial,
-    known_run,
-    read_table,
-    why_not_comparable,
-)
+from asd_experiments.tracking.finished_sweep import FinishedSweep, parent_of, sweep_of
+from asd_experiments.tracking.finished_trial import FinishedTrial, known_run, why_not_comparable
 from asd_experiments.tracking.runs import runs_below
-
-_TRIALS, _ROW = "trials.csv", "row"
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep that compared trials belong to."""
-
-    run: Run
-
-    table: pd.DataFrame | None
-    """Its trials, the best first; None if it has not ended."""
-
-    @property
-    def run_id(self) -> str:
-        """Its run in MLflow."""
-        return str(self.run.info.run_id)
-
-    @property
-    def winner(self) -> tuple[str, str] | None:
-        """Run of the trial that it chose and the metric it was chosen by; None if none finished."""
-        logged = self.run.data.metrics
-        judged = [name.removeprefix("best/") for name in logged if name.startswith("best/")]
-        if self.table is None or not judged:
-            return None
-        first = next(column for column in self.table.columns if column in judged)
-        return str(self.table["run_id"].iloc[0]), first
-
-    @property
-    def row_names(self) -> dict[str, str]:
-        """Names of rows of its search space, by the trials' runs."""
-        if self.table is None or _ROW not in self.table.columns:
-            return {}
-        named = self.table.dropna(subset=["run_id"]).set_index("run_id")[_ROW]
-        return {str(run_id): str(name) for run_id, name in named.items()}
 
 
 @dataclass(frozen=True)
@@ -72,7 +31,7 @@ class Selection:
     row_names: dict[str, str] = field(default_factory=dict)
     """Names of rows of a search space, by the trials' runs."""
 
-    sweeps: list[Sweep] = field(default_factory=list)
+    sweeps: list[FinishedSweep] = field(default_factory=list)
     """Sweeps that the trials belong to."""
 
 
@@ -104,11 +63,6 @@ def select(config: AblationConfig) -> Selection:
     num_tried = len(outside) + sum(int(s.run.data.metrics.get("num_trials", 0)) for s in sweeps)
     names = {k: v for sweep in sweeps for k, v in sweep.row_names.items()}
     return Selection(trials, num_tried, left_out, names, sweeps)
-
-
-def parent_of(run: Run) -> str | None:
-    """The run that a run hangs below."""
-    return run.data.tags.get(MLFLOW_PARENT_RUN_ID)
 
 
 def _of_sweep(run_id: str) -> list[Run]:
@@ -167,8 +121,7 @@ def _check_same_data(trials: Iterable[FinishedTrial]) -> None:
         )
 
 
-def _sweeps_of(trials: Iterable[FinishedTrial]) -> list[Sweep]:
-    parents = {parent_of(trial.run) for trial in trials} - {None}
-    runs = [known_run(str(parent), "sweep") for parent in sorted(map(str, parents))]
-    sweeps = [run for run in runs if run.data.tags.get("asd.level") == "sweep"]
-    return [Sweep(run, read_table(run, _TRIALS)) for run in sweeps]
+def _sweeps_of(trials: Iterable[FinishedTrial]) -> list[FinishedSweep]:
+    parents = {parent_of(trial.run): trial.run for trial in trials}
+    sweeps = [sweep_of(run) for parent, run in sorted(parents.items(), key=str)]
+    return [sweep for sweep in sweeps if sweep is not None]

@@ -1,28 +1,26 @@
 """The ablation table as a reader sees it, and its forms: CSV with all numbers, Markdown, LaTeX."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from asd_experiments.evaluation.sampled import Estimate, goodness
+from asd_experiments.evaluation.wording import (
+    MINUS,
+    NONE,
+    figure_text,
+    p_text,
+    plain_markdown,
+    title_of,
+)
 from asd_experiments.reporting.published import METHODS, READERS, SOURCE, UNIT, PublishedRow
 from asd_experiments.reporting.readers import Reader
 from asd_experiments.reporting.rows import ALPHA, Comparison, Row
-from asd_experiments.reporting.sampled import Estimate, goodness
 
-MINUS = "\N{MINUS SIGN}"
-TICK, CROSS, BOTH, NONE = "✓", "\N{EN DASH}", "both", ""
+TICK, CROSS, BOTH = "✓", "\N{EN DASH}", "both"
 _TEX = {TICK: r"$\checkmark$", CROSS: "--", MINUS: "$-$", "Δ": r"$\Delta$"}
-_TITLES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "f1": "F1",
-    "mcc": "MCC",
-    "kappa": "kappa",
-    "brier": "Brier",
-}
 _COMPARED = ("auroc", "accuracy")
 
 
@@ -53,11 +51,6 @@ class Table:
     columns: list[str]
     lines: list[Line]
     notes: list[str]
-
-
-def title_of(metric: str) -> str:
-    """A metric's name in a heading."""
-    return _TITLES.get(metric, metric.replace("_", " "))
 
 
 def make_table(
@@ -155,18 +148,13 @@ def to_markdown(table: Table, most_rows: int) -> str:
     lines = [f"| {' | '.join(table.columns)} |", f"|{'---|' * len(table.columns)}"]
     for line in shown:
         cells = [
-            f"**{_plain(cell)}**" if index in line.bold else _plain(cell)
+            f"**{plain_markdown(cell)}**" if index in line.bold else plain_markdown(cell)
             for index, cell in enumerate(line.cells)
         ]
         lines.append(f"| {' | '.join(cells)} |")
     if left_out := len(table.lines) - len(shown):
         lines += ["", f"{left_out} more rows: artifacts `ablation.html`, `ablation.csv`."]
-    return "\n".join([*(f"{_plain(note)}\n" for note in table.notes), *lines])
-
-
-def _plain(text: str) -> str:
-    """Text in Markdown that means no more than itself."""
-    return re.sub(r"([|*`<\\])", r"\\\1", text)
+    return "\n".join([*(f"{plain_markdown(note)}\n" for note in table.notes), *lines])
 
 
 def to_latex(table: Table, caption: str) -> str:
@@ -189,24 +177,6 @@ def to_latex(table: Table, caption: str) -> str:
             position_float="centering",
         )
     )
-
-
-def figure_text(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
-    """A value with its interval, as the table shows it."""
-    if estimate is None or not np.isfinite(estimate.value):
-        return NONE
-    form = f"{'+' if signed else ''}.{digits}f"
-    told = f"{estimate.value:{form}}"
-    if estimate.interval is not None:
-        told += f" [{estimate.interval.low:{form}}, {estimate.interval.high:{form}}]"
-    return told.replace("-", MINUS)
-
-
-def p_text(p: float | None) -> str:
-    """A p value as papers give it."""
-    if p is None:
-        return NONE
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _model_line(

@@ -14,6 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from asd_experiments.data.store import ClipStore
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
+from asd_experiments.tracking.finished_sweep import TRIALS
 from asd_experiments.tracking.runs import (
     MODEL,
     close_as_killed,
@@ -91,7 +92,7 @@ def log_sweep_end(
 ) -> None:
     """Log the table of trials, the page of plots and what a reader sees first."""
     client = MlflowClient()
-    log_table(run_id, table, "trials.csv")
+    log_table(run_id, table, TRIALS)
     client.log_text(run_id, page, "sweep.html")
     log_metrics(run_id, metrics)
     client.set_tag(run_id, MLFLOW_RUN_NOTE, note)

@@ -14,8 +14,8 @@ from asd_experiments.errors import InputError
 from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.reporting.ablation import ablation
-from asd_experiments.reporting.optimism import optimism
 from asd_experiments.tracking.finished_trial import FinishedTrial
+from asd_experiments.tracking.optimism import optimism
 
 from .builders import READERS, log_sweep, log_trial, predictions
 

@@ -1,8 +1,8 @@
 import pytest
 
 from asd_experiments.evaluation.cases import Predictions
+from asd_experiments.evaluation.sampled import sample
 from asd_experiments.reporting.effects import main_effects
-from asd_experiments.reporting.sampled import sample
 from tests.evaluation.builders import CLASSES
 
 from .builders import predictions

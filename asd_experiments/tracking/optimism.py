@@ -15,9 +15,9 @@ from asd_experiments.evaluation.cases import Cases
 from asd_experiments.evaluation.comparison import COMPARED_METRICS
 from asd_experiments.evaluation.metrics import METRICS, metric_values
 from asd_experiments.evaluation.predictions import Unit
+from asd_experiments.evaluation.sampled import Estimate, goodness, rows_of_draws
 from asd_experiments.evaluation.uncertainty import metric_draws, metric_intervals
-from asd_experiments.reporting.sampled import Estimate, goodness, rows_of_draws
-from asd_experiments.reporting.table import figure_text, title_of
+from asd_experiments.evaluation.wording import figure_text, title_of
 from asd_experiments.tracking.finished_trial import FinishedTrial
 
 _LEVEL = 0.95

@@ -3,11 +3,10 @@ import pytest
 
 from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.comparison import difference
+from asd_experiments.evaluation.sampled import equally, sample
 from asd_experiments.evaluation.uncertainty import metric_intervals
-from asd_experiments.reporting.sampled import equally, sample
 from tests.evaluation.builders import CLASSES
-
-from .builders import predictions
+from tests.reporting.builders import predictions
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A metric of several trials, with draws of patients that are the same for all of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,6 +14,7 @@ from asd_experiments.evaluation.bootstrap import (
     percentile_interval,
 )
 from asd_experiments.evaluation.cases import Cases
+from asd_experiments.evaluation.comparison import delong, mcnemar
 from asd_experiments.evaluation.interval import Interval
 from asd_experiments.evaluation.metrics import METRICS
 from asd_experiments.evaluation.uncertainty import metric_draws, metric_intervals
@@ -74,7 +75,7 @@ class Sampled:
         mean = self._mean(shares)
         return Estimate(float(mean[0]), bca_interval(mean, self.holds, _LEVEL))
 
-    def difference(self, shares: Shares, others: Shares) -> Estimate:
+    def difference(self, shares: Shares, others: Shares, level: float = _LEVEL) -> Estimate:
         """Mean over some trials minus mean over others.
 
         The limits are percentiles, as those of `comparison.difference`.
@@ -84,7 +85,7 @@ class Sampled:
         draws = draws[np.isfinite(draws)]
         if draws.size == 0 or np.ptp(draws) < _SAME:  # what never varies tells nothing
             return Estimate(float(apart[0]), None)
-        interval = percentile_interval(draws, _LEVEL)
+        interval = percentile_interval(draws, level)
         return Estimate(float(apart[0]), interval, _p_of(draws), "paired bootstrap")
 
     def _mean(self, shares: Shares) -> Float[np.ndarray, " row"]:
@@ -134,6 +135,25 @@ def sample(trials: Sequence[Cases], metrics: Sequence[str], *, seed: int = 0) ->
         )
         for metric in metrics
     }
+
+
+def tested(drawn: Estimate, cases: Cases, reference: Cases, metric: str) -> Estimate:
+    """A difference between two trials with the p value of the metric's own test.
+
+    That is DeLong's of AUROC and McNemar's of accuracy. Other metrics, and cases for which the
+    test cannot be done (McNemar's on the many clips of a patient), keep that of the draws.
+
+    Args:
+        drawn: The difference.
+        cases: Units of the trial.
+        reference: Those of the other one.
+        metric: What they differ in.
+    """
+    if metric not in ("auroc", "accuracy"):
+        return drawn
+    test, name = (delong, "DeLong") if metric == "auroc" else (mcnemar, "McNemar")
+    p = test(cases, reference)
+    return drawn if p is None else replace(drawn, p=p, test=name)
 
 
 def _p_of(draws: Float[np.ndarray, " draw"]) -> float:
