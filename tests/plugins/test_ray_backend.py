@@ -24,13 +24,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from ray.job_submission import JobDetails, JobStatus
 
 from asd_experiments.errors import InputError
-from asd_experiments.ray_backend import RayBackend, job, launch
-from asd_experiments.ray_backend.cluster_file import read_cluster_file
-from asd_experiments.ray_backend.folder import EXCLUDED, check_size
-from asd_experiments.ray_backend.job import JobsClient, RayJobRun, check_runtime_env
-from asd_experiments.ray_backend.reach import is_here, tracking_uri_for_job
+from asd_experiments.plugins.ray_backend import RayBackend, job, launch
+from asd_experiments.plugins.ray_backend.cluster_file import read_cluster_file
+from asd_experiments.plugins.ray_backend.folder import EXCLUDED, check_size
+from asd_experiments.plugins.ray_backend.job import JobsClient, RayJobRun, check_runtime_env
+from asd_experiments.plugins.ray_backend.reach import is_here, tracking_uri_for_job
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"  # the port of `discard`
 MLFLOWS = {
     "ENV_MANAGER": None,

@@ -24,9 +24,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_BACKEND, MLFLOW_RUN_NAME
 
 from asd_experiments.errors import InputError
 from asd_experiments.interruption import Interrupted
-from asd_experiments.ray_backend.cluster_file import STOP_WAIT, ClusterFile, read_cluster_file
-from asd_experiments.ray_backend.folder import EXCLUDED, check_size
-from asd_experiments.ray_backend.job import (
+from asd_experiments.plugins.ray_backend.cluster_file import (
+    STOP_WAIT,
+    ClusterFile,
+    read_cluster_file,
+)
+from asd_experiments.plugins.ray_backend.folder import EXCLUDED, check_size
+from asd_experiments.plugins.ray_backend.job import (
     STOP_SECONDS,
     JobsClient,
     RayJobRun,
@@ -35,7 +39,7 @@ from asd_experiments.ray_backend.job import (
     nodes_of,
     stoppable,
 )
-from asd_experiments.ray_backend.reach import is_here, tracking_uri_for_job
+from asd_experiments.plugins.ray_backend.reach import is_here, tracking_uri_for_job
 from asd_experiments.tracking.runs import close_run, end_state
 
 JOB = "asd.ray_job"

@@ -25,8 +25,8 @@ class RayBackend:
         tracking_uri: str,
         experiment_id: str,
     ) -> Any:
-        """Submit an entry point to a cluster; see `asd_experiments.ray_backend.launch.launch`."""
-        launcher = import_module("asd_experiments.ray_backend.launch")
+        """Submit an entry point to a cluster; see `launch.launch`."""
+        launcher = import_module("asd_experiments.plugins.ray_backend.launch")
         return launcher.launch(
             project_uri,
             entry_point,
