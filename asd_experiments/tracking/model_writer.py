@@ -23,14 +23,12 @@ REQUIREMENTS = (
     "numpy",
     "opencv-python-headless",
     "pandas",
-    "pyarrow",
     "pydantic",
     "pytorchvideo",
     "safetensors",
     "scipy",
     "torch",
     "torchvision",
-    "tqdm",
     "zarr",
 )
 
@@ -43,7 +41,8 @@ class TrialModelWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = folder / "two_stream"  # its name is seen in the model
+        self._folder.mkdir()
 
     def add(self, number: int, network: TwoStream) -> None:
         """Keep the weights of a fold, counted from 0, or of the refitted network (`FINAL`)."""

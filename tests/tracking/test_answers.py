@@ -184,7 +184,9 @@ def test_the_card_of_an_earlier_version_cannot_classify_but_be_read(tmp_path):
     CARD.write(tmp_path / "card.json")
     assert ModelCard.read(tmp_path / "card.json") == CARD
     earlier = replace(CARD, temperatures={})
-    with pytest.raises(InputError, match="holds no temperatures, which calibrate .* train it anew"):
+    with pytest.raises(
+        InputError, match=r"holds no temperatures, which calibrate .* train it anew"
+    ):
         earlier.check_complete()
 
 

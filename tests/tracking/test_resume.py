@@ -6,6 +6,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from asd_experiments.errors import InputError
+from asd_experiments.tracking import trial
+from asd_experiments.tracking.model import load_trial_model
+from asd_experiments.tracking.runs import MODEL
 from asd_experiments.tracking.trial import train
 from asd_experiments.training import cross_validation
 from tests.tracking.conftest import small_training
@@ -114,3 +117,41 @@ def test_the_batch_size_that_was_found_is_used_and_logged(settings, monkeypatch)
     run_id = train(small_training(**{**settings, **changes}))
     params = MlflowClient().get_run(run_id).data.params
     assert (params["batch_size"], params["find_batch_size"]) == ("2", "true")
+
+
+def test_a_refit_that_broke_off_goes_on_and_no_fold_is_trained_again(settings, monkeypatch):
+    monkeypatch.setattr(trial, "refit_epochs", lambda _: 2)
+    refit, fit_fold, trained = cross_validation.refit, cross_validation.fit_fold, []
+
+    def break_off(*arguments, report, **others):
+        def crash(epoch, figures):
+            report(epoch, figures)
+            if epoch == 2:
+                raise RuntimeError("a crash")
+
+        return refit(*arguments, report=crash, **others)
+
+    def count(*arguments, fold, **others):
+        trained.append(fold)
+        return fit_fold(*arguments, fold=fold, **others)
+
+    monkeypatch.setattr(cross_validation, "fit_fold", count)
+    with monkeypatch.context() as patch:
+        patch.setattr(cross_validation, "refit", break_off)
+        with pytest.raises(RuntimeError, match="a crash"):
+            train(small_training(**settings, final="refit", run_name="refit"))
+    (broken_off,) = runs("refit")
+    client, begun = MlflowClient(), broken_off.info
+    query = f"tags.`mlflow.parentRunId` = '{begun.run_id}' and tags.`asd.level` = 'refit'"
+    (child,) = client.search_runs([begun.experiment_id], query)
+    assert (begun.status, child.info.status) == ("FAILED", "FAILED")
+    assert MODEL not in broken_off.data.tags
+    run = client.get_run(train(small_training(**settings, final="refit", resume=begun.run_id)))
+    assert trained == [0, 1]
+    query = query.replace(begun.run_id, run.info.run_id)
+    (child,) = client.search_runs([begun.experiment_id], query)
+    assert child.info.status == "FINISHED" and child.data.params == {"epochs": "2"}
+    history = client.get_metric_history(child.info.run_id, "train/clip/loss")
+    assert sorted(point.step for point in history) == [1, 2]
+    card = load_trial_model(run.data.tags[MODEL]).card
+    assert (card.final, card.refit_epochs) == ("refit", 2)
