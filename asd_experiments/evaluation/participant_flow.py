@@ -32,7 +32,7 @@ def participant_flow(
 
         - labels: all videos in the labels file;
         - excluded: videos that could not be stored, by reason; patients are those who have no
-          other, and counted in the row of their first one;
+            other, and counted in the row of their first one;
         - stored: videos and the clips made of them;
         - train, val, test: what each fold used them for.
 

@@ -41,8 +41,8 @@ def subgroup_table(predictions: Predictions, videos: pd.DataFrame) -> pd.DataFra
 
         - column, level, num_patients, num_<class>, is_small (fewer than 5 patients);
         - auroc with _ci_low and _ci_high where every class occurs. Of two classes, a level that
-          holds one (a disease has one label) is compared to all patients of the other class, and
-          `auroc_against` says so;
+            holds one (a disease has one label) is compared to all patients of the other class, and
+            `auroc_against` says so;
         - accuracy; sensitivity and specificity (two classes): each with _ci_low and _ci_high;
         - mean_probability_<class>, of the positive class (two classes) or of each.
     """
