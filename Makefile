@@ -16,7 +16,9 @@ SIDE_BY_SIDE = export OMP_NUM_THREADS=1; pytest $(1) $(SEARCH) & search=$$!; \
 	wait $$search; searched=$$?; wait $$training; trained=$$?; \
 	exit $$((others | searched | trained))
 
-.PHONY: train test test-fast check ui lock clean
+.PHONY: install train test test-fast check docs ui lock clean
+
+install: $(SETUP) ## Set up .venv, and nothing else
 
 train: $(SETUP) ## Cross-validate a two-stream model; ARGS="-P store=... -P backbone=..." are passed on
 	mlflow run . -e train --env-manager local --experiment-name asd_experiments $(ARGS)
@@ -27,8 +29,11 @@ test: check ## All checks and all tests; with ARGS, pytest with these
 test-fast: $(SETUP) ## The tests that take seconds
 	$(if $(ARGS),pytest -m "not slow" $(ARGS),$(call SIDE_BY_SIDE,-m "not slow"))
 
-check: $(SETUP) ## Format, lint, types, layers, secrets
+check: $(SETUP) docs ## Format, lint, types, layers, secrets; the pages and their links
 	pre-commit run --all-files
+
+docs: $(SETUP) ## The documentation as a site, in outputs/docs; warnings are errors
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 ui: $(SETUP) ## Open the tracking server on this folder's runs
 	mlflow ui
