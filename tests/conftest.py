@@ -1,7 +1,7 @@
 """Fixtures that several test folders share: small stores that need no video."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("real videos and weights are not on this machine")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _config_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A key for pseudonyms is made in a folder of the tests, not in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
 
 
 def facts_of(number: int, num_frames: int) -> VideoFacts:
@@ -79,6 +87,8 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ClipSt
         num_frames: int = 20,
         size: int = 32,
         classes: tuple[str, ...] = ("ASD", "non_ASD"),
+        metadata: Callable[[int], dict[str, object]] = lambda patient: {},
+        failures: Sequence[dict[str, str]] = (),
     ) -> ClipStore:
         folder = str(tmp_path_factory.mktemp("store") / "store.zarr")
         recipe = {"people": "motion", "flow": "dis", "size": size}
@@ -98,9 +108,10 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ClipSt
                     "label": classes[which],
                     "site": f"site {patient // 2 % 3}",
                     "key": video_key(facts.source_sha256),
+                    **metadata(patient),
                 }
             )
-        writer.finish(rows, failures=[])
+        writer.finish(rows, failures=list(failures))
         return ClipStore(folder)
 
     return make

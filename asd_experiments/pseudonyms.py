@@ -1,0 +1,238 @@
+"""Pseudonyms of patients and videos: what others may see of them, by a key that stays here.
+
+A pseudonym is a keyed hash (HMAC-SHA256), so that the same patient has the same pseudonym in every
+run that is made with one key, and nobody without the key can try out ids until one fits.
+
+References:
+    RFC 2104, https://www.rfc-editor.org/rfc/rfc2104.
+"""
+
+import fcntl
+import hmac
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import pandas as pd
+from platformdirs import user_config_path
+
+from asd_experiments.errors import InputError
+from asd_experiments.user_file import no_file, read_file
+
+PARAMETER = "pseudonym_key"
+"""Parameter of the commands that names the file of the key."""
+
+ID_COLUMNS = ("patient_id", "video", "group")
+"""Columns of our tables that say who or what is shown."""
+
+_KEY_BYTES = 32  # as many as SHA-256 gives
+_HEX_DIGITS = 16  # of a pseudonym: among a million names two are alike once in 40 million studies
+_FINGERPRINT_DIGITS = 12
+_WRITTEN = re.compile(rf"[pvg]-[0-9a-f]{{{_HEX_DIGITS}}}")
+_MAKE_ONE = "python -c 'import secrets; print(secrets.token_hex(32))' > FILE"
+
+
+class Pseudonyms:
+    """Pseudonyms of the patients and videos of a data set.
+
+    Args:
+        key: Secret of 32 bytes.
+        patients: Ids of its patients.
+        videos: Names of its videos.
+
+    Raises:
+        InputError: If two of them have the same pseudonym.
+    """
+
+    def __init__(
+        self, key: bytes, patients: Iterable[str] = (), videos: Iterable[str] = ()
+    ) -> None:
+        self._key = key
+        self._patients = {name: self.patient(name) for name in sorted(set(map(str, patients)))}
+        self._videos = {name: self.video(name) for name in sorted(set(map(str, videos)))}
+        for names in (self._patients, self._videos):
+            if len(set(names.values())) < len(names):
+                raise InputError(f"{PARAMETER}: two names have the same pseudonym; make a new key")
+
+    def __repr__(self) -> str:
+        return f"Pseudonyms(fingerprint={self.fingerprint!r})"
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this key from others and reveals nothing of it."""
+        return self._digest("fingerprint")[:_FINGERPRINT_DIGITS]
+
+    def patient(self, name: str) -> str:
+        """Pseudonym of a patient."""
+        return self._of("p", name)
+
+    def video(self, name: str) -> str:
+        """Pseudonym of a video."""
+        return self._of("v", name)
+
+    def group(self, name: str) -> str:
+        """Pseudonym of what is never split between folds: a patient's own, or e.g. of a site."""
+        return self._patients.get(name) or self._of("g", name)
+
+    def table(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table with pseudonyms in its columns patient_id, video and group; the rest as it is."""
+        kinds = dict(zip(ID_COLUMNS, (self.patient, self.video, self.group), strict=True))
+        found = {name: kinds[name] for name in ID_COLUMNS if name in table.columns}
+        return table.assign(**{name: in_column(table[name], of) for name, of in found.items()})
+
+    def text(self, text: str) -> str:
+        """A text, such as an error, with pseudonyms in the place of the data set's names.
+
+        A name of few characters, which may be any word or number, is one only in quotes.
+        """
+        if self._names_in_texts is None:
+            return text
+        return self._names_in_texts.sub(lambda found: self._known[found[0]], text)
+
+    def translation(self, groups: Iterable[str] = ()) -> pd.DataFrame:
+        """Who is who: columns kind (patient, video or group), id and pseudonym.
+
+        Args:
+            groups: Names of groups, where those are not the patients.
+        """
+        of_groups = {str(name): self.group(str(name)) for name in groups}
+        kinds = {"patient": self._patients, "video": self._videos, "group": of_groups}
+        rows = [
+            (kind, name, pseudonym)
+            for kind, names in kinds.items()
+            for name, pseudonym in names.items()
+            if kind != "group" or name not in self._patients
+        ]
+        return pd.DataFrame(rows, columns=["kind", "id", "pseudonym"], dtype=str)
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        return self._videos | self._patients
+
+    @cached_property
+    def _names_in_texts(self) -> re.Pattern[str] | None:
+        ordered = sorted(self._known, key=len, reverse=True)  # the longest that fits is meant
+        forms = [
+            rf"(?<=['\"]){re.escape(name)}(?=['\"])" if _is_any_word(name) else re.escape(name)
+            for name in ordered
+            if name
+        ]
+        return re.compile(rf"(?<![\w-])(?:{'|'.join(forms)})(?![\w-])") if forms else None
+
+    def _of(self, kind: str, name: str) -> str:
+        return f"{kind}-{self._digest(f'{kind}:{name}')[:_HEX_DIGITS]}"
+
+    def _digest(self, text: str) -> str:
+        return hmac.digest(self._key, text.encode(), "sha256").hex()
+
+
+def in_column(values: pd.Series, of: Callable[[str], str]) -> pd.Series:
+    """Give every value of a column its pseudonym; what is missing stays missing."""
+    names = {value: of(str(value)) for value in values.dropna().unique()}
+    return values.map(names)
+
+
+def is_pseudonym(name: str) -> bool:
+    """Whether a name looks like a pseudonym, of whatever key."""
+    return _WRITTEN.fullmatch(name) is not None
+
+
+def _is_any_word(name: str) -> bool:
+    return (name.isalpha() and len(name) < 3) or (name.isdigit() and len(name) < 5)
+
+
+def default_key_file() -> Path:
+    """The file of the user's own key."""
+    return user_config_path("asd_experiments", appauthor=False) / "pseudonyms.key"
+
+
+def read_key(file: str | None) -> bytes:
+    """The key in a file.
+
+    Args:
+        file: The file. None: the user's own key.
+
+    Raises:
+        InputError: If there is no such file, it cannot be read, or it holds no key.
+    """
+    path = Path(file) if file else default_key_file()
+    if not path.exists():
+        how = f"make one by: {_MAKE_ONE}" if file else "give the file that they were made with"
+        raise InputError(f"{no_file(path, PARAMETER)}, which pseudonyms need; {how}")
+    content = read_file(path, PARAMETER).strip()
+    if not re.fullmatch(rb"[0-9a-fA-F]{%d}" % (2 * _KEY_BYTES), content):
+        raise InputError(
+            f"{PARAMETER}: {str(path)!r} must hold {2 * _KEY_BYTES} hexadecimal digits and nothing "
+            f"else, got {len(content)} characters; give another file, or make a key by: {_MAKE_ONE}"
+        )
+    return bytes.fromhex(content.decode())
+
+
+def own_key(file: str | None) -> bytes:
+    """The key in a file; the user's own one is made when it is first used.
+
+    Args:
+        file: The file. None: the user's own key.
+
+    Raises:
+        InputError: If it cannot be read or made, or holds no key.
+    """
+    path = default_key_file()
+    if file is None and not path.exists():
+        try:
+            _make_key(path)
+        except OSError as error:
+            raise InputError(
+                f"{PARAMETER}: no key for pseudonyms can be made in {str(path.parent)!r} "
+                f"({error.strerror}); give a file of your own by {PARAMETER}=FILE (make one by: "
+                f"{_MAKE_ONE}), or choose anonymise=false"
+            ) from error
+    return read_key(file)
+
+
+def _make_key(path: Path) -> None:
+    """Make a key that nobody else can read; one that another process makes meanwhile stays."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with NamedTemporaryFile("w", dir=path.parent, prefix="key_") as file:  # made with mode 0600
+        file.write(f"{secrets.token_hex(_KEY_BYTES)}\n")
+        file.flush()
+        os.fsync(file.fileno())
+        try:
+            path.hardlink_to(file.name)
+        except FileExistsError:
+            return
+    print(f"A key for pseudonyms was made: {path}. Keep it to yourself, and keep a copy of it.")
+
+
+def keep_translation(table: pd.DataFrame, fingerprint: str, file: str | None) -> Path:
+    """Add who is who to the table beside the key, which the user alone can read.
+
+    Args:
+        table: From `Pseudonyms.translation`.
+        fingerprint: Of the key.
+        file: The key's file. None: the user's own.
+
+    Returns:
+        The table's file. Where it cannot be written, that is said on the terminal.
+    """
+    folder = (Path(file) if file else default_key_file()).resolve().parent
+    path = folder / f"pseudonyms-{fingerprint}.csv"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "r+", encoding="utf-8", newline="") as kept:
+            fcntl.flock(kept, fcntl.LOCK_EX)  # trainings may begin at the same time
+            known = kept.read()
+            if known:
+                kept.seek(0)
+                table = pd.concat([pd.read_csv(kept, dtype=str, keep_default_na=False), table])
+            kept.seek(0)
+            kept.truncate()
+            table.drop_duplicates().to_csv(kept, index=False)
+    except OSError as error:
+        print(f"Who is who cannot be written to {path} ({error.strerror}).", file=sys.stderr)
+    return path
