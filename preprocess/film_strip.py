@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from asd_experiments.data.store import ClipStore
+from preprocess.heads import without_faces
 
 YELLOW = (255, 220, 0)  # on a black edge it is seen on every wall
 _EDGE = (0, 0, 0)
@@ -27,7 +28,7 @@ def spread_frames(stretches: Sequence[slice], columns: int) -> list[int]:
 
 
 def film_strip(
-    store: ClipStore, key: str, numbers: Sequence[int], side: int
+    store: ClipStore, key: str, numbers: Sequence[int], side: int, *, faces: bool = False
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Crops with the mask's outline, and below them the flow as colour.
 
@@ -36,6 +37,7 @@ def film_strip(
         key: The video's key in the index.
         numbers: Stored frames to show, see `spread_frames`.
         side: Side of each picture, pixels.
+        faces: Whether to show what may hold a face.
 
     Returns:
         RGB picture of two rows, one column per frame.
@@ -43,10 +45,11 @@ def film_strip(
     columns = []
     for number in numbers:
         frames = store.read(key, number, number + 2)
+        crop, body = frames.rgb[0], frames.mask[0]
         columns.append(
             np.concatenate(
                 [
-                    outlined(frames.rgb[0], frames.mask[0], side),
+                    outlined(crop if faces else without_faces(crop, body), body, side),
                     resized(flow_colours(frames.flow[0], fastest_px(store.size)), side),
                 ]
             )

@@ -90,6 +90,7 @@ def write_report(
     exclusions: Sequence[Exclusion],
     recipe: Mapping[str, object],
     made_at: datetime,
+    faces: bool = False,
 ) -> None:
     """Write the report of a cohort.
 
@@ -100,6 +101,7 @@ def write_report(
         exclusions: The videos that could not be stored.
         recipe: Parameters that change what is computed.
         made_at: When the videos were preprocessed.
+        faces: Whether pictures show what may hold a face.
     """
     worst, sample = _shown(videos)
     shown = {video.figures.key for video in [*worst, *sample]}
@@ -114,7 +116,8 @@ def write_report(
         num_flagged=sum(bool(video.flags) for video in videos),
         classes=_classes(store, videos, exclusions),
         flag_counts=flag_counts(videos),
-        groups=_groups(store, worst, sample, len(videos)) if store else [],
+        groups=_groups(store, worst, sample, len(videos), faces) if store else [],
+        faces=faces,
         compared=list(_COMPARED),
         columns=_TABLE,
         rows=((video, video.figures.key in shown) for video in videos),
@@ -147,13 +150,17 @@ def _shown(videos: Sequence[JudgedVideo]) -> tuple[list[JudgedVideo], list[Judge
 
 
 def _groups(
-    store: ClipStore, worst: list[JudgedVideo], sample: list[JudgedVideo], total: int
+    store: ClipStore,
+    worst: list[JudgedVideo],
+    sample: list[JudgedVideo],
+    total: int,
+    faces: bool,
 ) -> Iterator[tuple[str, Iterable[_Card]]]:
     """Heading and videos, pictures being made when they are written."""
     index = {facts["key"]: facts for facts in store.videos.to_dict("records")}
 
     def cards(videos: list[JudgedVideo]) -> Iterator[_Card]:
-        return (_card(store, video, index[video.figures.key]) for video in videos)
+        return (_card(store, video, index[video.figures.key], faces) for video in videos)
 
     if not sample:
         yield "All videos, the worst first", cards(worst)
@@ -164,7 +171,7 @@ def _groups(
     yield f"{some}, in the order of the labels file", cards(sample)
 
 
-def _card(store: ClipStore, video: JudgedVideo, facts: Mapping[Any, Any]) -> _Card:
+def _card(store: ClipStore, video: JudgedVideo, facts: Mapping[Any, Any], faces: bool) -> _Card:
     figures = video.figures
     numbers = spread_frames(stored_stretches(facts), _COLUMNS)
     in_source = source_frames(facts)[numbers]
@@ -174,7 +181,7 @@ def _card(store: ClipStore, video: JudgedVideo, facts: Mapping[Any, Any]) -> _Ca
         label=figures.label,
         flags=video.flags,
         figures=[(column.title, column.text(figures)) for column in _TABLE],
-        strip=_data_uri(film_strip(store, figures.key, numbers, _SIDE_PX)),
+        strip=_data_uri(film_strip(store, figures.key, numbers, _SIDE_PX, faces=faces)),
         times=[f"{number / figures.frame_rate_hz:.1f} s" for number in in_source],
         timeline=timeline(
             store.track(figures.key),

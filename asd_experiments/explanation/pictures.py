@@ -18,6 +18,7 @@ from asd_experiments.evaluation.figures.style import figure_to_array
 from asd_experiments.explanation.saliency import Map, MapName
 from preprocess.film import numbered, write_film
 from preprocess.film_strip import fastest_px, flow_colours, outlined, resized
+from preprocess.heads import without_faces
 
 SLOW_MOTION = 4
 """A film runs at a fraction of the walk's speed: a clip lasts half a second."""
@@ -67,6 +68,9 @@ class ExplainedClip:
     maps: dict[MapName, Map]
     """Saliency on the grid of the network's input."""
 
+    faces: bool = False
+    """Whether pictures show what may hold a face."""
+
     @property
     def caption(self) -> str:
         """What a reader must know of it, in a line."""
@@ -91,7 +95,7 @@ class ExplainedClip:
         pictures = []
         for name, scale in self._columns():
             if isinstance(name, MapName):
-                shown = _heated(self.frames.rgb[frame], self.maps[name][frame], scale)
+                shown = _heated(self._shown(frame), self.maps[name][frame], scale)
                 pictures.append(outlined(shown, body, _SIDE_PX, _OUTLINE))
             else:
                 shown = self._appearance(frame) if name == "appearance" else self._motion(frame)
@@ -108,8 +112,13 @@ class ExplainedClip:
                 yield name, float(np.percentile(self.maps[name], _FULL_PERCENTILE))
 
     def _appearance(self, frame: int) -> UInt8[np.ndarray, "size size 3"]:
-        rgb, mask = self.frames.rgb[frame], self.frames.mask[frame]
+        rgb, mask = self._shown(frame), self.frames.mask[frame]
         return np.asarray(rgb * mask[..., None] if self.segmentation else rgb)
+
+    def _shown(self, frame: int) -> UInt8[np.ndarray, "size size 3"]:
+        """The frame's picture, as much of it as may be shown."""
+        rgb, mask = self.frames.rgb[frame], self.frames.mask[frame]
+        return rgb if self.faces else without_faces(rgb, mask)
 
     def _motion(self, frame: int) -> UInt8[np.ndarray, "size size 3"]:
         """Flow to the next frame; the last one is shown again, as the network sees it again."""

@@ -138,6 +138,7 @@ def _log_quality(
             exclusions=exclusions,
             recipe=config.recipe,
             made_at=made_at,
+            faces=config.overlays,
         )
         MlflowClient().log_artifact(run_id, str(path))
     if store and config.overlays:

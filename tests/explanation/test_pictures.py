@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -64,6 +65,19 @@ def test_a_map_is_bright_where_it_is_high_and_leaves_the_picture_elsewhere():
     assert np.ptp(low, axis=2).max() == 0 and 100 < low.mean() < 160  # grey, dimmed
     outline = heat[56:168, 80:88]
     assert ((outline[..., 2] - outline[..., 0]) > 100).any()  # blue
+
+
+@pytest.mark.parametrize("faces", [False, True])
+def test_no_picture_shows_a_face_unless_it_is_asked_for(faces):
+    """Of a chess board nothing is left but its mean grey."""
+    clip = explained()
+    board = (np.indices((32, 32)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    clip.frames.rgb[:] = board[..., None]
+    clip = replace(clip, faces=faces, maps=dict.fromkeys(NAMES, np.zeros((8, 16, 16), np.float32)))
+    for column in (0, 1, 2):  # the stream and its maps
+        picture = clip.picture(2)[:, column * SIDE : (column + 1) * SIDE].astype(int)
+        upper, lower = picture[3:50, :60], picture[130:, :60]
+        assert (np.ptp(upper) > 100) == faces and np.ptp(lower) > 100
 
 
 def test_a_map_of_zeros_shows_the_picture_alone():

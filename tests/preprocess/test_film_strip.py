@@ -10,13 +10,14 @@ from preprocess.film_strip import (
     spread_frames,
     webp,
 )
+from preprocess.heads import without_faces
 
 YELLOW = (255, 220, 0)
 
 
 def test_strip_shows_crops_above_their_flow(small_store: ClipStore) -> None:
     key = small_store.videos["key"].iloc[0]
-    strip = film_strip(small_store, key, [0, 5, 9], 64)
+    strip = film_strip(small_store, key, [0, 5, 9], 64, faces=True)
     assert strip.shape == (128, 3 * 64, 3)
     frames = small_store.read(key, 5, 7)
     crop, motion = strip[:64, 64:128], strip[64:, 64:128]
@@ -24,6 +25,13 @@ def test_strip_shows_crops_above_their_flow(small_store: ClipStore) -> None:
     assert (motion[8:12, 8:12] == 0).all()  # the surroundings of the square rest
     body = cv2.resize(frames.mask[0], (64, 64), interpolation=cv2.INTER_NEAREST) == 1
     assert motion[body].max() > 100
+
+
+def test_strip_shows_no_face_unless_it_is_asked_for(small_store: ClipStore) -> None:
+    key = small_store.videos["key"].iloc[0]
+    frames = small_store.read(key, 5, 7)
+    hidden = outlined(without_faces(frames.rgb[0], frames.mask[0]), frames.mask[0], 64)
+    np.testing.assert_array_equal(film_strip(small_store, key, [5], 64)[:64], hidden)
 
 
 def test_frames_are_spread_and_leave_out_the_last_of_every_stretch() -> None:
