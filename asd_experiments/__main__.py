@@ -39,6 +39,7 @@ COMMANDS = {
     "evaluate": Command(
         config.EvaluateConfig, "asd_experiments.tracking.evaluation", "run_evaluate"
     ),
+    "scrub": Command(config.ScrubConfig, "asd_experiments.tracking.scrub", "scrub"),
     "sweep": Command(config.SweepConfig, "asd_experiments.search.sweep", "sweep"),
     "ablation": Command(config.AblationConfig, "asd_experiments.reporting.ablation", "ablation"),
     "explain": Command(config.ExplainConfig, "asd_experiments.tracking.explanation", "explain"),

@@ -225,7 +225,8 @@ class PreprocessConfig:
     belongs to. Not given: this machine alone."""
 
     overlays: bool = False
-    """Also log a short film of every video's crops, masks and flow (about 0.5 MB each)."""
+    """Also log a short film of every video's crops, masks and flow (about 0.5 MB each), and show
+    the patients with their heads. Not given: what may hold a face is pixelated."""
 
     @model_validator(mode="after")
     def _body_is_segmented(self) -> "PreprocessConfig":
@@ -369,6 +370,13 @@ class TrainConfig:
     loader_workers: Annotated[NonNegativeInt | None, Unset] = None
     """Processes that read clips beside the training. Not given: half the cores, at most 4."""
 
+    anonymise: Annotated[bool | None, Unset] = None
+    """Log pseudonyms in the place of patient ids and video names. Not given: true; false for the
+    simulated cohort, whose ids are nobody's."""
+
+    pseudonym_key: Annotated[str | None, Unset] = None
+    """File of the key that makes pseudonyms. Not given: your own, made when it is first used."""
+
     checkpoints: Text = "outputs/checkpoints"
     """Folder for what an unfinished trial needs to be resumed; emptied of it at the end."""
 
@@ -457,6 +465,13 @@ class SweepConfig:
     memory_per_trial: Annotated[PositiveFloat | None, Unset] = None
     """Memory that Ray keeps for a trial, GiB. Not given: none is counted."""
 
+    anonymise: Annotated[bool | None, Unset] = None
+    """Log pseudonyms in the place of patient ids and video names. Not given: true; false for the
+    simulated cohort, whose ids are nobody's."""
+
+    pseudonym_key: Annotated[str | None, Unset] = None
+    """File of the key that makes pseudonyms. Not given: your own, made when it is first used."""
+
     storage: Annotated[str | None, Unset] = None
     """Database of the Optuna study, such as postgresql://HOST/NAME; not MLflow's. Not given: a
     file in the sweep's folder, which serves one machine."""
@@ -487,6 +502,25 @@ class EvaluateConfig:
 
     run: Text
     """Id of the trial's run, of a training or in a sweep; what is computed is logged there."""
+
+    pseudonym_key: Annotated[str | None, Unset] = None
+    """File of the key that made the run's pseudonyms, for one that lacks the labels of its videos.
+    Not given: your own."""
+
+
+@dataclass(frozen=True, config=_SETTINGS)
+class ScrubConfig:
+    """Take out of a run, and of all runs below it, what was logged by mistake: pictures and ids."""
+
+    run: Text
+    """Id of the run of a training, a sweep, an explanation or a preprocessing."""
+
+    yes: bool = False
+    """Do it. Not given: list what would be done, and change nothing."""
+
+    pseudonym_key: Annotated[str | None, Unset] = None
+    """File of the key that makes the pseudonyms which take the place of ids. Not given: your own,
+    made when it is first used."""
 
 
 @dataclass(frozen=True, config=_SETTINGS)
@@ -553,7 +587,8 @@ class ExplainConfig:
     """Clip store that the trial was trained on, where it has moved. Not given: where it was."""
 
     patients: Annotated[str | None, Unset] = None
-    """Patients to explain, separated by commas. Not given: the worst, see count."""
+    """Patients to explain, separated by commas: ids, or the pseudonyms that the trial logged. Not
+    given: the worst, see count."""
 
     count: Annotated[PositiveInt | None, Unset] = None
     """Patients to explain where none are named: first those that the trial was most confidently
@@ -576,6 +611,12 @@ class ExplainConfig:
 
     device: Device = "auto"
     """Where to compute; auto takes a GPU when there is one."""
+
+    overlays: bool = False
+    """Show the patients with their heads. Not given: what may hold a face is pixelated."""
+
+    pseudonym_key: Annotated[str | None, Unset] = None
+    """File of the key that made the trial's pseudonyms. Not given: your own."""
 
     run_name: Annotated[str | None, Unset] = None
     """Name of the run in MLflow. Not given: explain and the name of the trial."""
@@ -603,6 +644,7 @@ class TrialConfig(TrainConfig):
     epochs: PositiveInt = 50
     patience: PositiveInt = 10
     learning_rate: PositiveFloat = 3e-4
+    anonymise: bool = True
     loader_workers: NonNegativeInt = min(4, (os.cpu_count() or 1) // 2)
 
     @property

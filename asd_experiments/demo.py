@@ -20,6 +20,7 @@ DEMO_DEFAULTS: dict[str, object] = {
     "epochs": 10,
     "patience": 10,
     "learning_rate": 3e-3,
+    "anonymise": False,
 }
 """What a user who gives no store leaves open: a network that a laptop trains in minutes."""
 

@@ -50,8 +50,9 @@ def test_the_help_names_the_defaults_that_trials_have():
         if field.name == "loader_workers":  # follows the machine
             continue
         if field.default != described[field.name].default and field.default is not MISSING:
-            named = re.search(r"Not given: ([0-9.]+)", described[field.name].description)
-            assert named and float(named[1].rstrip(".")) == float(field.default), field.name
+            named = re.search(r"Not given: ([0-9.]+|true)", described[field.name].description)
+            given = replace(TrialConfig(), **{field.name: named[1].rstrip(".")})
+            assert getattr(given, field.name) == field.default, field.name
 
 
 def test_the_recipe_is_what_changes_the_result():

@@ -28,6 +28,7 @@ ALPHA = 0.05
 _NOT_FACTORS = (
     *("store", "seed", "checkpoints", "resume", "run_name"),
     *("device", "loader_workers", "find_batch_size"),
+    *("anonymise", "pseudonym_key"),
 )
 FACTORS = tuple(f.name for f in fields(TrainConfig) if f.name not in _NOT_FACTORS)
 """Parameters of a trial in which configurations can differ; seeds repeat a configuration."""

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from asd_experiments.config import AblationConfig, listed
 from asd_experiments.errors import InputError, all_problems
 from asd_experiments.progress import progress_bar
+from asd_experiments.tracking.anonymity import check_same_names
 from asd_experiments.tracking.finished_sweep import FinishedSweep, parent_of, sweep_of
 from asd_experiments.tracking.finished_trial import FinishedTrial, known_run, why_not_comparable
 from asd_experiments.tracking.runs import runs_below
@@ -57,6 +58,7 @@ def select(config: AblationConfig) -> Selection:
         )
     trials = [FinishedTrial.of(run) for run in progress_bar(finished, title="read", unit="trial")]
     _check_same_data(trials)
+    check_same_names(trials)
     sweeps = _sweeps_of(trials)
     inside = {sweep.run_id for sweep in sweeps}
     outside = [r for r in runs if parent_of(r) not in inside]

@@ -170,7 +170,7 @@ def _train(config: Mapping[str, Any], work: Work) -> None:
     except Exception as error:
         if is_tracker_lost(error):
             raise
-        end = {ERROR: told_in_a_line(error)}
+        end = {ERROR: told_in_a_line(error, work.task.told)}
     tune.report({**last, STEP: last[STEP] + 1, **end})
 
 

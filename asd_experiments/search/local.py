@@ -147,7 +147,7 @@ def run_trial(work: Work, study: Study, trial: Trial) -> None:
         except Exception as error:
             if is_tracker_lost(error):
                 raise
-            tell_failure(study, trial, told_in_a_line(error))
+            tell_failure(study, trial, told_in_a_line(error, work.task.told))
         else:
             tell_values(study, trial, values, work.task.metrics)
 

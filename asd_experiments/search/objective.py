@@ -10,6 +10,8 @@ from asd_experiments.config import Device, TrainConfig, close_defaults
 from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS
 from asd_experiments.errors import InputError
+from asd_experiments.pseudonyms import Pseudonyms
+from asd_experiments.tracking.anonymity import told_by
 from asd_experiments.tracking.runs import child_run, use_tracking_store
 from asd_experiments.tracking.trial import default_name, run_trial
 from asd_experiments.training.checkpoints import TrialFolder
@@ -50,10 +52,18 @@ class Task:
     metrics: tuple[str, ...]
     """What a configuration is judged by."""
 
+    pseudonyms: Pseudonyms | None = None
+    """What patients and videos are called in all that is logged; None: by their ids."""
+
     @property
     def defaults(self) -> dict[str, object]:
         """What the sweep closes open parameters with, before `TrialConfig` does."""
         return DEMO_DEFAULTS if self.is_demo else {}
+
+    @property
+    def told(self) -> Callable[[str], str] | None:
+        """What turns an error of a trial into one that may be logged; None: nothing has to."""
+        return told_by(self.pseudonyms)
 
 
 RunConfiguration = Callable[[Task, str, Mapping[str, Any], Report], tuple[float, ...]]
@@ -88,10 +98,11 @@ def run_configuration(
         checkpoints=str(Path(task.folder) / "trials"),
         loader_workers=task.loader_workers,
         device=task.device,
+        anonymise=task.pseudonyms is not None,
         **parameters,
     )
     name = f"trial {key}: {default_name(wanted)}"
-    with child_run(task.sweep_run_id, name, level="trial", key=key) as run_id:
+    with child_run(task.sweep_run_id, name, level="trial", key=key, told=task.told) as run_id:
         config = close_defaults(wanted, **task.defaults)
         store = ClipStore(task.store)
         pretrained = check_trial(config)
@@ -109,7 +120,14 @@ def run_configuration(
         try:
             progress = _Reporter(report, config.epochs)
             metrics, _ = run_trial(
-                config, store, validation, run_id, folder, progress, judged_by=task.metrics
+                config,
+                store,
+                validation,
+                run_id,
+                folder,
+                progress,
+                pseudonyms=task.pseudonyms,
+                judged_by=task.metrics,
             )
         except BaseException:
             folder.close()

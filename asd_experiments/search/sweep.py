@@ -20,6 +20,7 @@ from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS, demo_store
 from asd_experiments.errors import InputError
 from asd_experiments.interruption import Interrupted
+from asd_experiments.pseudonyms import PARAMETER, Pseudonyms
 from asd_experiments.search import report
 from asd_experiments.search import study as studies
 from asd_experiments.search.choosing import pruning_of
@@ -28,6 +29,7 @@ from asd_experiments.search.objective import Task
 from asd_experiments.search.reader import load_space
 from asd_experiments.search.space import SearchSpace
 from asd_experiments.search.values import Value
+from asd_experiments.tracking.anonymity import begin_pseudonyms, same_pseudonyms, told_by
 from asd_experiments.tracking.links import (
     artifact_link,
     compare_link,
@@ -55,6 +57,7 @@ from asd_experiments.tracking.sweep import (
 from asd_experiments.training.files import write_atomically
 
 _FACTS, _SPACE, _DATABASE = "sweep.json", "space.yaml", "study.db"
+_NOT_KEPT = ("tracking_uri", "folder", "pseudonyms")
 _LEADS, _HELP = "leads.lock", "help.lock"
 
 
@@ -73,13 +76,16 @@ class _Sweep:
         return self.task.sweep_run_id
 
     def keep(self, *, is_open: bool) -> None:
-        """Write all but addresses, which may hold a password.
+        """Write all but addresses, which may hold a password, and the key of the pseudonyms.
 
         Args:
             is_open: Whether runs may be open that nothing closes if this process dies.
         """
-        task = {n: v for n, v in asdict(self.task).items() if n not in ("tracking_uri", "folder")}
-        _write_facts(self.folder, {"task": task, "started": self.started, "is_open": is_open})
+        task = {n: v for n, v in asdict(self.task).items() if n not in _NOT_KEPT}
+        names = self.task.pseudonyms
+        facts = {"task": task, "started": self.started, "is_open": is_open}
+        facts["anonymised"] = None if names is None else names.fingerprint
+        _write_facts(self.folder, facts)
 
     @classmethod
     def find(cls, config: SweepConfig, run_id: str) -> "_Sweep":
@@ -91,9 +97,10 @@ class _Sweep:
             )
         facts = _read_facts(folder)
         task = facts["task"] | {"metrics": tuple(facts["task"]["metrics"])}
+        pseudonyms = _same_names(config, run_id, task["store"], facts.get("anonymised"))
         return cls(
             folder,
-            Task(**task, tracking_uri=tracking_uri(), folder=str(folder)),
+            Task(**task, tracking_uri=tracking_uri(), folder=str(folder), pseudonyms=pseudonyms),
             storage=_storage(config, folder),
             started=facts["started"],
         )
@@ -129,11 +136,12 @@ def _start(config: SweepConfig) -> tuple[str, int]:
     defaults = {} if config.store else DEMO_DEFAULTS
     space = _with_budget(load_space(config.space, defaults=defaults), config.trials)
     store = ClipStore(absolute_url(config.store or demo_store(config.seed)))
+    pseudonyms = _new_names(config, space, store)
     with (
-        command_run(config.run_name, f"sweep {space.name}") as run_id,
+        command_run(config.run_name, f"sweep {space.name}", told=told_by(pseudonyms)) as run_id,
         _told_how_to_resume(run_id),
     ):
-        begun = _begin(config, space, store, run_id)
+        begun = _begin(config, space, store, run_id, pseudonyms)
         with _locked(begun.folder / _LEADS, wait=True):
             return run_id, _lead(config, begun, space)
 
@@ -148,7 +156,8 @@ def _go_on(config: SweepConfig, run_id: str) -> tuple[str, int]:
     space = _with_budget(space, config.trials)
     with _locked(begun.folder / _LEADS) as leads:
         if leads:
-            with command_run(None, "", again=run_id), _told_how_to_resume(run_id):
+            told = begun.task.told
+            with command_run(None, "", again=run_id, told=told), _told_how_to_resume(run_id):
                 return run_id, _lead(config, begun, space)
     if config.engine == "ray":
         raise InputError(
@@ -217,7 +226,36 @@ def _run(config: SweepConfig, work: Work) -> None:
     )
 
 
-def _begin(config: SweepConfig, space: SearchSpace, store: ClipStore, run_id: str) -> _Sweep:
+def _new_names(config: SweepConfig, space: SearchSpace, store: ClipStore) -> Pseudonyms | None:
+    """Pseudonyms for a sweep that begins; None where ids are logged."""
+    if not (config.store is not None if config.anonymise is None else config.anonymise):
+        return None
+    group_by = str(space.fixed.get("group_by") or TrainConfig().group_by)
+    return begin_pseudonyms(store, key_file=config.pseudonym_key, group_by=group_by)
+
+
+def _same_names(
+    config: SweepConfig, run_id: str, store: str, fingerprint: str | None
+) -> Pseudonyms | None:
+    """The pseudonyms that a sweep was begun with, on whatever machine; None: it has ids."""
+    if config.anonymise not in (None, fingerprint is not None):
+        raise InputError(
+            f"anonymise: the sweep {run_id} was begun with {as_text(fingerprint is not None)}; "
+            "leave anonymise= out to go on with it"
+        )
+    if fingerprint is None:
+        return None
+    whose = f"the sweep {run_id}"
+    return same_pseudonyms(ClipStore(store), config.pseudonym_key, fingerprint, whose)
+
+
+def _begin(
+    config: SweepConfig,
+    space: SearchSpace,
+    store: ClipStore,
+    run_id: str,
+    pseudonyms: Pseudonyms | None,
+) -> _Sweep:
     """Make the sweep's folder and its study, in which all trials wait."""
     folder = (Path(config.folder) / run_id).resolve()
     folder.mkdir(parents=True)
@@ -233,6 +271,7 @@ def _begin(config: SweepConfig, space: SearchSpace, store: ClipStore, run_id: st
             device=config.device,
             loader_workers=config.loader_workers,
             metrics=tuple(objective.metric for objective in space.objectives),
+            pseudonyms=pseudonyms,
         ),
         storage=_storage(config, folder),
         started=time.time(),
@@ -242,10 +281,12 @@ def _begin(config: SweepConfig, space: SearchSpace, store: ClipStore, run_id: st
         begun.storage, run_id, {goal.metric: goal.direction for goal in space.objectives}
     )
     studies.enqueue(study, waiting)
-    facts = {n: as_text(v) for n, v in asdict(config).items() if v is not None and n != "storage"}
+    given = {n: v for n, v in asdict(config).items() if n not in ("storage", PARAMETER)}
+    given["anonymise"] = pseudonyms is not None
+    facts = {n: as_text(v) for n, v in given.items() if v is not None}
     facts |= {"space": space.name, "space_sha256": space.sha256}
     facts["trials"] = str(len(waiting)) if waiting else "as time allows"
-    log_sweep_start(run_id, facts, folder / _SPACE, store)
+    log_sweep_start(run_id, facts, folder / _SPACE, store, pseudonyms)
     begun.keep(is_open=False)
     return begun
 

@@ -17,6 +17,8 @@ Value = bool | int | float | str | None
 
 _OF_THE_SWEEP = {
     "store": "all trials read the clip store that the sweep is given",
+    "anonymise": "what is logged changes no result; give it to the sweep",
+    "pseudonym_key": "what is logged changes no result; give it to the sweep",
     "checkpoints": "where files lie changes no result; give it to the sweep",
     "resume": "a sweep is resumed as a whole",
     "run_name": "runs are named after what is tried in them",

@@ -1,7 +1,6 @@
 """All that a trial's run shows of its predictions: the command `evaluate`, and a training's end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -61,7 +60,7 @@ def run_evaluate(config: EvaluateConfig) -> str:
     try:
         with command_run(None, f"evaluate {trial.name}") as run_id:
             _log_link(run_id, config, trial)
-            why_no_videos = add_videos(trial)
+            why_no_videos = add_videos(trial, config.pseudonym_key)
             metrics = log_evaluation(trial.run_id)
     except Interrupted as error:
         raise SystemExit(f"evaluate: {error}; run it again to log everything") from error
@@ -149,7 +148,7 @@ def _log_link(run_id: str, config: EvaluateConfig, trial: FinishedTrial) -> None
     client = MlflowClient()
     client.set_tag(run_id, "asd.level", "evaluation")
     client.set_tag(run_id, EVALUATES, trial.run_id)
-    log_parameters(run_id, asdict(config))
+    log_parameters(run_id, {"run": config.run})
     note = f"Everything that was computed is in the run of the trial: {run_link(trial.run)}."
     client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
 

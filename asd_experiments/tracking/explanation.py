@@ -7,6 +7,7 @@ from asd_experiments.explanation.randomisation import compare_with_random
 from asd_experiments.explanation.saliency import Saliency
 from asd_experiments.interruption import Interrupted
 from asd_experiments.progress import progress_bar
+from asd_experiments.tracking.anonymity import told_by
 from asd_experiments.tracking.explanation_plan import ExplanationPlan, make_plan
 from asd_experiments.tracking.explanation_record import (
     log_note,
@@ -33,7 +34,9 @@ def explain(config: ExplainConfig) -> str:
     use_tracking_store()
     plan = make_plan(config)
     try:
-        with command_run(config.run_name, f"explain {plan.trial.name}") as run_id:
+        with command_run(
+            config.run_name, f"explain {plan.trial.name}", told=told_by(plan.pseudonyms)
+        ) as run_id:
             log_start(run_id, plan)
             explained = _explain_clips(plan)
             table = share_table(plan, explained)

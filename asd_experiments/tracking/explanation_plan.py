@@ -1,6 +1,6 @@
 """What an explanation works on: found and checked before any long work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from asd_experiments.explanation.selection import choose_clips, choose_patients,
 from asd_experiments.interruption import raise_if_stopped
 from asd_experiments.models.memory_layout import move
 from asd_experiments.models.two_stream import TwoStream
+from asd_experiments.pseudonyms import Pseudonyms
+from asd_experiments.tracking.anonymity import hidden, pseudonyms_of_run
 from asd_experiments.tracking.trained_trial import TrainedTrial
 from asd_experiments.training.fit import device_problem, training_device
 from asd_experiments.training.prediction import predict_clips
@@ -51,6 +53,9 @@ class ExplanationPlan:
 
     device: str
     """Where to compute."""
+
+    pseudonyms: Pseudonyms | None
+    """What the trial calls patients and videos; None: by their ids."""
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -115,9 +120,10 @@ def make_plan(config: ExplainConfig) -> ExplanationPlan:
         raise InputError(problem)
     trial = TrainedTrial.read(config.run)
     store = trial.store(config.store)
+    pseudonyms = pseudonyms_of_run(trial.run, store, config.pseudonym_key)
     patients = choose_patients(
         judged_patients(trial.predictions),
-        chosen=config.patient_ids,
+        chosen=logged_names(config.patient_ids, store, pseudonyms),
         count=config.count,
         default_count=DEFAULT_COUNT,
     )
@@ -127,10 +133,23 @@ def make_plan(config: ExplainConfig) -> ExplanationPlan:
         store.videos, clip_length=card.network["clip_length"], clip_stride=card.clip_stride
     )
     places = places[["video", "clip_start", "clip_stop", "key", "frame_rate_hz"]]
-    clips = clips.merge(places, on=["video", "clip_start"], validate="one_to_one")
-    plan = ExplanationPlan(config, trial, store, clips, training_device(config.device))
+    clips = clips.merge(
+        hidden(places, pseudonyms), on=["video", "clip_start"], validate="one_to_one"
+    )
+    plan = ExplanationPlan(config, trial, store, clips, training_device(config.device), pseudonyms)
     _check_probabilities(plan)
     return plan
+
+
+def logged_names(
+    patients: Sequence[str], store: ClipStore, pseudonyms: Pseudonyms | None
+) -> list[str]:
+    """What a trial calls patients that are named by their ids, or as it calls them already."""
+    ids = set(store.videos["patient_id"])
+    return [
+        patient if pseudonyms is None or patient not in ids else pseudonyms.patient(patient)
+        for patient in patients
+    ]
 
 
 def _check_probabilities(plan: ExplanationPlan) -> None:

@@ -20,9 +20,11 @@ from asd_experiments.explanation.randomisation import WHOLLY_RANDOM, verdict
 from asd_experiments.explanation.saliency import MapName, Saliency
 from asd_experiments.interruption import raise_if_stopped
 from asd_experiments.progress import progress_bar
+from asd_experiments.pseudonyms import PARAMETER
+from asd_experiments.tracking.anonymity import ANONYMISED
 from asd_experiments.tracking.artifacts import evaluated, log_table
 from asd_experiments.tracking.dataset import dataset_input
-from asd_experiments.tracking.explanation_plan import ExplanationPlan
+from asd_experiments.tracking.explanation_plan import ExplanationPlan, logged_names
 from asd_experiments.tracking.runs import COLLAPSED, log_metrics, log_parameters
 
 EXPLAINS = "asd.explains"
@@ -50,7 +52,13 @@ def log_start(run_id: str, plan: ExplanationPlan) -> None:
     client = MlflowClient()
     client.set_tag(run_id, "asd.level", "explain")
     client.set_tag(run_id, EXPLAINS, plan.trial.run.info.run_id)
-    log_parameters(run_id, {**asdict(plan.config), "device": plan.device})
+    if plan.pseudonyms is not None:
+        client.set_tag(run_id, ANONYMISED, plan.pseudonyms.fingerprint)
+    asked = {name: value for name, value in asdict(plan.config).items() if name != PARAMETER}
+    if plan.config.patients is not None:
+        names = logged_names(plan.config.patient_ids, plan.store, plan.pseudonyms)
+        asked["patients"] = ",".join(names)
+    log_parameters(run_id, {**asked, "device": plan.device})
     client.log_inputs(run_id, [dataset_input(plan.store, "explanation")])
 
 
@@ -105,6 +113,7 @@ def _explained_clip(plan: ExplanationPlan, row: int, saliency: Saliency) -> Expl
         frames=plan.frames(row),
         segmentation=plan.trial.model.card.segmentation,
         maps=saliency.maps,
+        faces=plan.config.overlays,
     )
 
 

@@ -5,7 +5,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -60,7 +60,12 @@ def use_tracking_store(uri: str | None = None) -> None:
 
 @contextmanager
 def command_run(
-    name: str | None, default_name: str, *, discreet: bool = False, again: str | None = None
+    name: str | None,
+    default_name: str,
+    *,
+    discreet: bool = False,
+    told: Callable[[str], str] | None = None,
+    again: str | None = None,
 ) -> Iterator[str]:
     """Open the run of a command and close it in the right state, whatever happens.
 
@@ -70,6 +75,7 @@ def command_run(
         name: Name that the user chose for the run.
         default_name: Name of the run if nobody chose one.
         discreet: Keep of an error its kind and place, not its message: it may name a patient.
+        told: Turns an error into what is kept of it, such as one with pseudonyms. None: all is.
         again: Run to go on with, in the place of a new one; that of `mlflow run` says which.
 
     Yields:
@@ -93,7 +99,7 @@ def command_run(
             yield run_id
         except BaseException as error:
             mlflow.end_run(end_state(error))
-            _keep_traceback(client, run_id, error, discreet)
+            _keep_traceback(client, run_id, error, discreet=discreet, told=told)
             raise
         if again and ERROR in run.data.tags:  # why it had broken off
             client.delete_tag(run_id, ERROR)
@@ -105,7 +111,14 @@ class PrunedError(Exception):
 
 
 @contextmanager
-def child_run(parent_run_id: str, name: str, *, level: str, key: str) -> Iterator[str]:
+def child_run(
+    parent_run_id: str,
+    name: str,
+    *,
+    level: str,
+    key: str,
+    told: Callable[[str], str] | None = None,
+) -> Iterator[str]:
     """Open a run below another and close it in the right state, whatever happens.
 
     A child that an earlier process left open, or ended before its time, is opened again.
@@ -115,6 +128,7 @@ def child_run(parent_run_id: str, name: str, *, level: str, key: str) -> Iterato
         name: Name of the child.
         level: "trial" or "fold".
         key: What tells the child from the parent's other children.
+        told: Turns an error into what is kept of it, see `command_run`.
 
     Yields:
         The child's id.
@@ -135,7 +149,7 @@ def child_run(parent_run_id: str, name: str, *, level: str, key: str) -> Iterato
             raise
         client.set_terminated(run_id, end_state(error))
         if end_state(error) == "FAILED":
-            _keep_traceback(client, run_id, error, discreet=False)
+            _keep_traceback(client, run_id, error, told=told)
         raise
     client.set_terminated(run_id)
 
@@ -194,9 +208,15 @@ def is_tracker_lost(error: BaseException) -> bool:
     return any(isinstance(e, lost) for e in _chain(error))
 
 
-def told_in_a_line(error: BaseException) -> str:
-    """An error in the 500 characters that a tag or a table takes."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+def told_in_a_line(error: BaseException, told: Callable[[str], str] | None = None) -> str:
+    """An error in the 500 characters that a tag or a table takes.
+
+    Args:
+        error: The error.
+        told: Turns it into what is kept of it, see `command_run`.
+    """
+    text = f"{type(error).__name__}: {error}"
+    return " ".join((told(text) if told else text).split())[:500]
 
 
 def has_finished(run_id: str) -> bool:
@@ -304,14 +324,19 @@ def _named_at_random(run: Run) -> bool:
 
 
 def _keep_traceback(
-    client: MlflowClient, run_id: str, error: BaseException, discreet: bool
+    client: MlflowClient,
+    run_id: str,
+    error: BaseException,
+    *,
+    discreet: bool = False,
+    told: Callable[[str], str] | None = None,
 ) -> None:
     lines = traceback.format_exception(error)
     if discreet:
         lines = [*traceback.format_tb(error.__traceback__), type(error).__name__]
-    told = type(error).__name__ if discreet else told_in_a_line(error)
-    client.set_tag(run_id, ERROR, told)
-    client.log_text(run_id, "".join(lines), "traceback.txt")
+    text = "".join(lines)
+    client.set_tag(run_id, ERROR, type(error).__name__ if discreet else told_in_a_line(error, told))
+    client.log_text(run_id, told(text) if told else text, "traceback.txt")
 
 
 def _experiment_id() -> str | None:

@@ -12,6 +12,8 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from asd_experiments.data.store import ClipStore
+from asd_experiments.pseudonyms import Pseudonyms
+from asd_experiments.tracking.anonymity import ANONYMISED
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
 from asd_experiments.tracking.finished_sweep import TRIALS
@@ -33,11 +35,17 @@ ALIAS = "candidate"
 
 
 def log_sweep_start(
-    run_id: str, facts: Mapping[str, object], space_file: Path, store: ClipStore
+    run_id: str,
+    facts: Mapping[str, object],
+    space_file: Path,
+    store: ClipStore,
+    pseudonyms: Pseudonyms | None,
 ) -> None:
     """Log all that is known before the first trial."""
     client = MlflowClient()
     client.set_tag(run_id, "asd.level", "sweep")
+    if pseudonyms is not None:
+        client.set_tag(run_id, ANONYMISED, pseudonyms.fingerprint)
     log_parameters(run_id, facts)
     client.log_artifact(run_id, str(space_file))
     client.log_dict(run_id, store_origin(store), _STORE)

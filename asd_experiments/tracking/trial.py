@@ -20,6 +20,8 @@ from asd_experiments.evaluation.metrics import SELECTION_METRIC, evaluate
 from asd_experiments.interruption import Interrupted
 from asd_experiments.models.pretrained import FittedWeights
 from asd_experiments.progress import Progress, TrialProgress
+from asd_experiments.pseudonyms import Pseudonyms
+from asd_experiments.tracking.anonymity import begin_pseudonyms, hidden, told_by
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.evaluation import log_evaluation, summary
 from asd_experiments.tracking.finished_trial import PREDICTIONS
@@ -75,14 +77,19 @@ def train(config: TrainConfig) -> str:
         found = earlier.batch_size if earlier else validation.find_batch_size()
         trial = replace(trial, batch_size=found)
         validation = CrossValidation(trial, store, pretrained)
+    pseudonyms = None
+    if trial.anonymise:
+        pseudonyms = begin_pseudonyms(store, key_file=trial.pseudonym_key, group_by=trial.group_by)
     try:
-        with command_run(config.run_name, default_name(config)) as run_id:
+        with command_run(config.run_name, default_name(config), told=told_by(pseudonyms)) as run_id:
             folder = _folder(trial, store, validation, run_id, earlier)
             with (
                 _told_how_to_resume(run_id, folder),
                 TrialProgress(validation.num_folds, trial.epochs) as progress,
             ):
-                metrics, model_uri = run_trial(trial, store, validation, run_id, folder, progress)
+                metrics, model_uri = run_trial(
+                    trial, store, validation, run_id, folder, progress, pseudonyms=pseudonyms
+                )
             folder.delete()
     except Interrupted as error:
         raise SystemExit(f"train: {error}; its run in MLflow is closed as KILLED") from error
@@ -138,6 +145,7 @@ def run_trial(
     folder: TrialFolder,
     progress: Progress,
     *,
+    pseudonyms: Pseudonyms | None = None,
     judged_by: Sequence[str] = (),
 ) -> tuple[dict[str, float], str]:
     """Train and evaluate all folds and log everything to a run, as soon as it is there.
@@ -149,18 +157,21 @@ def run_trial(
         run_id: Its run, open.
         folder: Where finished folds and the last epoch are kept; it stays as it is on an error.
         progress: Is told of every epoch and fold; what it raises ends the trial.
+        pseudonyms: What patients and videos are called in all that is logged. None: by their ids.
         judged_by: Metrics to log first of all, as `Objective/...` too: MLflow's page that compares
             runs draws the metric that was logged first.
 
     Returns:
         The metrics, and the URI of the logged model.
     """
-    log_start(run_id, config, store, validation)
+    log_start(run_id, config, store, validation, pseudonyms)
     with tempfile.TemporaryDirectory(prefix="model_") as model_folder:
         model = TrialModelWriter(Path(model_folder))
         tables, best_epochs, collapsed = [], [], {}
         for fold in range(validation.num_folds):
-            result, reasons = _run_fold(run_id, config, validation, fold, folder, progress)
+            result, reasons = _run_fold(
+                run_id, config, validation, fold, folder, progress, pseudonyms
+            )
             model.add(fold, result.network)
             tables.append(result.predictions)
             best_epochs.append(result.best_epoch)
@@ -169,6 +180,7 @@ def run_trial(
         if collapsed:
             report_collapse(run_id, collapsed, validation.num_folds)
         table, classes = pd.concat(tables, ignore_index=True), validation.classes
+        table = hidden(table, pseudonyms)
         log_table(run_id, table, PREDICTIONS)
         predictions = Predictions(table, classes, config.positive_class)
         metrics = evaluate(predictions)
@@ -206,6 +218,7 @@ def _run_fold(
     fold: int,
     folder: TrialFolder,
     progress: Progress,
+    pseudonyms: Pseudonyms | None,
 ) -> tuple[FoldResult, list[str]]:
     """Train one fold in a run of its own, with its curves, figures and predictions.
 
@@ -215,7 +228,8 @@ def _run_fold(
         What its training left behind, and why it has collapsed if it has.
     """
     name = f"fold {fold + 1} of {validation.num_folds}"
-    with child_run(run_id, name, level="fold", key=str(fold + 1)) as fold_run_id:
+    key, told = str(fold + 1), told_by(pseudonyms)
+    with child_run(run_id, name, level="fold", key=key, told=told) as fold_run_id:
         logged = logged_steps(fold_run_id, SELECTION_METRIC)  # by a process that died
 
         def report(epoch: int, figures: dict[str, float]) -> None:
@@ -237,7 +251,7 @@ def _run_fold(
             loss=result.history[result.best_epoch - 1][SELECTION_METRIC],
         )
         collapse = find_collapse(result.predictions, validation.classes)
-        log_fold(fold_run_id, config, validation, result, collapse)
+        log_fold(fold_run_id, config, validation, result, collapse, pseudonyms)
         for reason in collapse:
             progress.say(f"fold {fold + 1} has collapsed: {reason}")
     return result, collapse

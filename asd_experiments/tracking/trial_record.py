@@ -15,9 +15,11 @@ from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.temperature import fit_temperatures
 from asd_experiments.models.size import model_size
 from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
+from asd_experiments.pseudonyms import PARAMETER, Pseudonyms
+from asd_experiments.tracking.anonymity import ANONYMISED, hidden, hidden_record
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import dataset_input, store_origin
-from asd_experiments.tracking.finished_trial import FOLDS
+from asd_experiments.tracking.finished_trial import FOLDS, PREDICTIONS
 from asd_experiments.tracking.model_card import ModelCard
 from asd_experiments.tracking.runs import COLLAPSED, log_metrics, log_parameters
 from asd_experiments.tracking.videos import log_videos
@@ -40,13 +42,19 @@ UNDETERMINED = "at the end of its range: the inner validation patients do not de
 
 
 def log_start(
-    run_id: str, config: TrialConfig, store: ClipStore, validation: CrossValidation
+    run_id: str,
+    config: TrialConfig,
+    store: ClipStore,
+    validation: CrossValidation,
+    pseudonyms: Pseudonyms | None,
 ) -> None:
     """Log all that is known before the training: configuration, data set and folds."""
     client = MlflowClient()
     client.set_tag(run_id, "asd.level", "trial")
+    if pseudonyms is not None:
+        client.set_tag(run_id, ANONYMISED, pseudonyms.fingerprint)
     resolved = {
-        **asdict(config),
+        **{name: value for name, value in asdict(config).items() if name != PARAMETER},
         "clip_stride": config.stride,
         "device": training_device(config.device),
         "precision": precision(config),
@@ -76,9 +84,13 @@ def log_start(
     typed = {"clip_stride": config.clip_stride or "clip_length"}
     log_parameters(run_id, {**resolved, **typed, **facts, **scale, **weights})
     client.log_text(run_id, yaml.safe_dump(resolved, sort_keys=False), "config.yaml")
-    client.log_dict(run_id, {**store_origin(store), "failures": store.failures}, "store.json")
-    log_table(run_id, validation.manifest, FOLDS)
-    log_videos(run_id, store)
+    failures, manifest = store.failures, hidden(validation.manifest, pseudonyms)
+    if pseudonyms is not None:
+        failures = [hidden_record(failure, pseudonyms) for failure in failures]
+        manifest = manifest.sort_values(["fold", "split", "patient_id"])  # else as the ids sort
+    client.log_dict(run_id, {**store_origin(store), "failures": failures}, "store.json")
+    log_table(run_id, manifest, FOLDS)
+    log_videos(run_id, store, pseudonyms, config.group_by)
     client.log_inputs(run_id, [dataset_input(store, "training")])
 
 
@@ -97,6 +109,7 @@ def log_fold(
     validation: CrossValidation,
     result: FoldResult,
     collapse: list[str],
+    pseudonyms: Pseudonyms | None,
 ) -> None:
     """Log what the training of a fold has left behind, and why it has collapsed if it has."""
     log_parameters(
@@ -106,7 +119,7 @@ def log_fold(
     log_metrics(fold_run_id, {"seconds": result.seconds}, step=result.epochs)
     figures = {f"fusion/{n}": v for n, v in result.network.fusion.figures().items()}
     log_metrics(fold_run_id, figures, step=result.best_epoch)
-    log_table(fold_run_id, result.predictions, "predictions.parquet")
+    log_table(fold_run_id, hidden(result.predictions, pseudonyms), PREDICTIONS)
     predictions = Predictions(result.predictions, validation.classes, config.positive_class)
     for threshold in predictions.thresholds.values():
         log_metrics(fold_run_id, {"threshold": threshold}, step=result.best_epoch)

@@ -1,32 +1,39 @@
 """What is known of a trial's videos, logged with it so that nothing but its run is needed later."""
 
-from dataclasses import fields
-
-import pandas as pd
 from mlflow.artifacts import load_dict
 
 from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore
-from asd_experiments.data.store_layout import VideoFacts
+from asd_experiments.errors import InputError
+from asd_experiments.pseudonyms import Pseudonyms
+from asd_experiments.tracking.anonymity import pseudonyms_of_run
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.finished_trial import VIDEOS, FinishedTrial
-
-_INTERNAL = {"key", *(field.name for field in fields(VideoFacts))}
-
-
-def log_videos(run_id: str, store: ClipStore) -> None:
-    """Log every column of the labels, for the videos that are in the store."""
-    log_table(run_id, labels_of(store), VIDEOS)
+from asd_experiments.tracking.labels import hidden_labels, labels_of
 
 
-def labels_of(store: ClipStore) -> pd.DataFrame:
-    """The labels file as it was when the store was made, without the videos that failed."""
-    videos = store.videos
-    return videos[[column for column in videos.columns if column not in _INTERNAL]]
+def log_videos(run_id: str, store: ClipStore, pseudonyms: Pseudonyms | None, group_by: str) -> None:
+    """Log the labels of the videos that are in the store.
+
+    Args:
+        run_id: The run.
+        store: Its clip store.
+        pseudonyms: What to call them; columns that tell patients apart are then left out. None: by
+            their ids, with every column.
+        group_by: Column that is never split between folds.
+    """
+    labels = labels_of(store)
+    if pseudonyms is not None:
+        labels = hidden_labels(labels, pseudonyms, group_by)
+    log_table(run_id, labels, VIDEOS)
 
 
-def add_videos(trial: FinishedTrial) -> str:
+def add_videos(trial: FinishedTrial, key_file: str | None) -> str:
     """Log the videos of an older run, which did not, from its store.
+
+    Args:
+        trial: The trial.
+        key_file: File of the key, where the run has pseudonyms. None: the user's own.
 
     Returns:
         Why that cannot be done; empty if they are in the run.
@@ -40,7 +47,11 @@ def add_videos(trial: FinishedTrial) -> str:
         return f"the run has no {VIDEOS}, and its store cannot be read: {error}"
     if store.digest != trial.data_digest:
         return f"the run has no {VIDEOS}, and its store {url!r} has changed since"
-    log_videos(trial.run_id, store)
+    try:
+        pseudonyms = pseudonyms_of_run(trial.run, store, key_file)
+    except InputError as error:
+        return f"the run has no {VIDEOS}, and they cannot be given pseudonyms: {error}"
+    log_videos(trial.run_id, store, pseudonyms, trial.parameters.get("group_by", "patient_id"))
     return ""
 
 

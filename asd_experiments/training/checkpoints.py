@@ -24,7 +24,7 @@ REFIT = "refit"
 
 _MAY_DIFFER = {
     *("store", "pretrained", "motion_pretrained"),
-    *("checkpoints", "resume", "run_name", "loader_workers"),
+    *("anonymise", "pseudonym_key", "checkpoints", "resume", "run_name", "loader_workers"),
     "final",
 }
 """Parameters that change nothing in what is kept; of the store and of the weights, the digests are

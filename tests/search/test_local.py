@@ -8,6 +8,7 @@ import requests
 from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 
+from asd_experiments.pseudonyms import Pseudonyms
 from asd_experiments.search import local
 from asd_experiments.search import study as studies
 from asd_experiments.search.choosing import Pruning, pruner_of, pruning_of, sampler_of
@@ -50,6 +51,19 @@ def work(tmp_path, space):
     study = studies.make_study(storage, "s", {"val/patient/auroc": "maximize"})
     studies.enqueue(study, [{}] * 4)
     return Work(task=task, space=space, storage=storage, study="s", pruning=None)
+
+
+def test_the_error_of_a_trial_names_nobody(work, capsys):
+    """It goes to the table of trials in MLflow."""
+
+    def configuration(task, key, parameters, report):
+        raise RuntimeError("patient 'P01' " + "x" * 600)
+
+    task = replace(work.task, pseudonyms=Pseudonyms(bytes(32), ["P01"]))
+    local.run_trials(replace(work, task=task, run=configuration))
+    told = work.open().trials[0].user_attrs[studies.ERROR]
+    assert told.startswith(f"RuntimeError: patient '{task.pseudonyms.patient('P01')}' xx")
+    assert "P01" not in capsys.readouterr().err
 
 
 def test_every_trial_ends_in_its_own_state(work, capsys):

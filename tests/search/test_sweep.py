@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from mlflow.tracking import MlflowClient
 
 from asd_experiments.config import SweepConfig
 from asd_experiments.errors import InputError
-from asd_experiments.search.sweep import _locked, sweep
+from asd_experiments.pseudonyms import Pseudonyms, read_key
+from asd_experiments.search.sweep import _locked, _Sweep, sweep
 from asd_experiments.tracking.sweep import ALIAS, REGISTERED_MODEL
 from tests.search.files import TRAINED
 
@@ -91,6 +93,52 @@ def test_a_sweep_tells_the_truth_of_every_trial(here, small_store, engine, monke
     assert "fusion" not in MlflowClient().get_run(run_id).data.params
     assert len(runs("trial")) == 3
     assert_told_truly(run_id)
+    assert_nobody_is_named(here, small_store)
+
+
+def assert_nobody_is_named(here: Path, store) -> None:
+    """No id and no video in MLflow, and the key in no file of the sweep, of Ray or of MLflow."""
+    key, named = read_key(None), [*runs("sweep"), *runs("trial")]
+    assert {run.data.tags.get("asd.anonymised") for run in named} == {Pseudonyms(key).fingerprint}
+    files = [path for path in here.rglob("*") if path.is_file()]
+    logged = [path for path in files if "mlruns" in path.parts or path.name == "mlflow.db"]
+    tables = {"predictions.parquet", "folds.csv", "videos.csv"}
+    assert tables | {"mlflow.db"} <= {path.name for path in logged}
+    packed = [pd.read_parquet(path).to_csv() for path in logged if path.suffix == ".parquet"]
+    names = [*store.videos["patient_id"], *store.videos["video"]]
+    pattern = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in names).encode())
+    for content in (*(path.read_bytes() for path in logged), *map(str.encode, packed)):
+        assert not pattern.search(content)
+    for path in files:
+        assert key not in path.read_bytes() and key.hex().encode() not in path.read_bytes(), path
+
+
+def test_a_sweep_goes_on_with_the_key_that_it_was_begun_with(here, small_store, monkeypatch):
+    """On other machines too, where there may be none or the key of somebody else."""
+    folder = here / "sweeps" / "begun"
+    folder.mkdir(parents=True)
+    task = {"sweep_run_id": "begun", "store": str(small_store.url), "is_demo": False}
+    task |= {"device": "cpu", "loader_workers": 0, "metrics": ["val/patient/loss"]}
+    (here / "right.key").write_text("ab" * 32)
+    fingerprint = Pseudonyms(read_key("right.key")).fingerprint
+    facts = {"task": task, "started": 0.0, "is_open": False, "anonymised": fingerprint}
+    (folder / "sweep.json").write_text(json.dumps(facts))
+
+    def found(**given: object) -> _Sweep:
+        return _Sweep.find(SweepConfig(folder=str(here / "sweeps"), **given), "begun")
+
+    (here / "other.key").write_text("cd" * 32)
+    with pytest.raises(InputError, match=rf"sweep begun has pseudonyms of the key {fingerprint}"):
+        found(pseudonym_key="other.key")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(here / "nothing"))
+    with pytest.raises(InputError, match=r"pseudonym_key: there is no file '.*pseudonyms\.key'"):
+        found()
+    with pytest.raises(InputError, match="anonymise: the sweep begun was begun with true"):
+        found(anonymise=False, pseudonym_key="right.key")
+    begun = found(pseudonym_key="right.key")
+    assert begun.task.pseudonyms.fingerprint == fingerprint
+    begun.keep(is_open=False)
+    assert json.loads((folder / "sweep.json").read_text()) == facts
 
 
 ROWS = """

@@ -16,6 +16,7 @@ SMALL = {
     "batch_size": 4,
     "device": "cpu",
     "loader_workers": 0,
+    "anonymise": False,
 }
 
 

@@ -1,0 +1,137 @@
+"""Which runs name patients and videos by pseudonyms, of which key; see `pseudonyms`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Run
+
+from asd_experiments.data.manifest import REQUIRED_COLUMNS
+from asd_experiments.data.store import ClipStore
+from asd_experiments.errors import InputError
+from asd_experiments.pseudonyms import (
+    PARAMETER,
+    Pseudonyms,
+    default_key_file,
+    keep_translation,
+    own_key,
+    read_key,
+)
+from asd_experiments.tracking.finished_trial import FinishedTrial
+from asd_experiments.tracking.labels import identifying_columns, labels_of
+
+ANONYMISED = "asd.anonymised"
+"""Tag of a run that has pseudonyms: the fingerprint of their key. Without it the run has ids."""
+
+
+def begin_pseudonyms(store: ClipStore, *, key_file: str | None, group_by: str) -> Pseudonyms:
+    """Pseudonyms for a run that begins; who is who is kept on the user's side, and told where.
+
+    Args:
+        store: The run's clip store.
+        key_file: File of the key. None: the user's own, made when it is first used.
+        group_by: Column of the labels that is never split between folds.
+
+    Raises:
+        InputError: If there is no key and none can be made.
+    """
+    pseudonyms, labels = pseudonyms_of(store, own_key(key_file)), labels_of(store)
+    groups = labels[group_by] if group_by in {*labels} - {*REQUIRED_COLUMNS} else ()
+    path = keep_translation(pseudonyms.translation(groups), pseudonyms.fingerprint, key_file)
+    print(f"Patients and videos are logged under pseudonyms. Who is who: {path}")
+    if telling := identifying_columns(labels, group_by):
+        print(f"Not logged, as they tell patients apart: columns {', '.join(telling)}")
+    return pseudonyms
+
+
+def pseudonyms_of(store: ClipStore, key: bytes) -> Pseudonyms:
+    """Pseudonyms of all that a store names, the videos that failed among them."""
+    failed = [(f.get("patient_id"), f.get("video")) for f in store.failures]
+    patients = [*store.videos["patient_id"], *(p for p, _ in failed if p is not None)]
+    videos = [*store.videos["video"], *(v for _, v in failed if v is not None)]
+    return Pseudonyms(key, patients, videos)
+
+
+def pseudonyms_of_run(run: Run, store: ClipStore, key_file: str | None) -> Pseudonyms | None:
+    """The pseudonyms that a run has; None for one that has ids.
+
+    Args:
+        run: The run.
+        store: Its clip store.
+        key_file: File of the key that made them. None: the user's own.
+
+    Raises:
+        InputError: If the key cannot be read, or is another one.
+    """
+    if ANONYMISED not in run.data.tags:
+        return None
+    return same_pseudonyms(store, key_file, run.data.tags[ANONYMISED], f"the run {run.info.run_id}")
+
+
+def same_pseudonyms(
+    store: ClipStore, key_file: str | None, fingerprint: str, whose: str
+) -> Pseudonyms:
+    """Pseudonyms by the key that has been used before.
+
+    Args:
+        store: What they are of.
+        key_file: File of the key. None: the user's own.
+        fingerprint: Of the key that was used.
+        whose: What it was used for, for an error.
+
+    Raises:
+        InputError: If the key cannot be read, or is another one.
+    """
+    pseudonyms = pseudonyms_of(store, read_key(key_file))
+    if pseudonyms.fingerprint != fingerprint:
+        raise InputError(
+            f"{PARAMETER}: {whose} has pseudonyms of the key {fingerprint}, but "
+            f"{str(key_file or default_key_file())!r} holds the key {pseudonyms.fingerprint}; give "
+            "the file of that key, or a copy of it"
+        )
+    return pseudonyms
+
+
+def check_same_names(trials: Iterable[FinishedTrial]) -> None:
+    """Refuse trials that call the same patients by different names: they cannot be paired.
+
+    Raises:
+        InputError: If some have ids and others pseudonyms, or pseudonyms of different keys.
+    """
+    by_key: dict[str, list[str]] = {}
+    for trial in trials:
+        by_key.setdefault(trial.run.data.tags.get(ANONYMISED, ""), []).append(trial.run_id)
+    if len(by_key) > 1:
+        kinds = "; ".join(
+            f"{f'pseudonyms of the key {key}' if key else 'ids'}: {len(ids)} trials, such as "
+            f"{ids[0]}"
+            for key, ids in by_key.items()
+        )
+        remedy = "choose trials of one kind"
+        if "" in by_key:
+            remedy += ", or give those with ids pseudonyms by `scrub`, with the same key"
+        raise InputError(
+            "the trials name patients differently, so they cannot be compared patient by patient "
+            f"({kinds}); {remedy}"
+        )
+
+
+def hidden(table: pd.DataFrame, pseudonyms: Pseudonyms | None) -> pd.DataFrame:
+    """A table as it is logged: with pseudonyms, where there are any."""
+    return table if pseudonyms is None else pseudonyms.table(table)
+
+
+def hidden_record(record: Mapping[str, Any], pseudonyms: Pseudonyms) -> dict[str, Any]:
+    """What is known of a video that could not be stored, as it is logged."""
+    texts = {name: pseudonyms.text(str(record[name])) for name in ("reason",) if name in record}
+    names = {
+        name: of(str(record[name]))
+        for name, of in (("patient_id", pseudonyms.patient), ("video", pseudonyms.video))
+        if record.get(name) is not None
+    }
+    return {**record, **texts, **names}
+
+
+def told_by(pseudonyms: Pseudonyms | None) -> Callable[[str], str] | None:
+    """What turns an error into one that may be logged; None: nothing has to."""
+    return None if pseudonyms is None else pseudonyms.text
