@@ -1,12 +1,13 @@
 """The videos of a cohort spread over a Ray cluster; imported only when a cluster is asked for."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import ray
@@ -27,9 +28,13 @@ from preprocess.dispatch import dispatch
 from preprocess.pipeline import device_here
 from preprocess.worker import Plan, Result, Worker
 
+Done = TypeVar("Done")
+
 _ATTEMPTS = 4  # nodes come and go: more than on one machine
 _LONGEST_RUN_SECONDS = 7 * 24 * 3600
-_GPU_SHARE = 0.25  # of one GPU that a video takes
+GPU_SHARE = 0.25
+"""Share of one GPU that a video takes."""
+
 _DEATHS = (
     WorkerCrashedError,
     NodeDiedError,
@@ -73,19 +78,53 @@ def on_cluster(
         libraries = {**plan.libraries, "numpy": version("numpy"), "zarr": version("zarr")}
         errand = ray.put(Errand(shared, videos, mark, libraries))
         _probe_nodes(errand, shared.device)
-        share = _GPU_SHARE if shared.device == "cuda" else 0
-        # With retries of its own, Ray tries for ever a video that never fits into memory.
-        task = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(_work)
+        share = GPU_SHARE if shared.device == "cuda" else 0
+        yield from spread(
+            _work,
+            errand,
+            videos,
+            lost=Result.lost,
+            gpu_share=share,
+            most_at_a_time=most_at_a_time,
+        )
 
-        def submit(video: str) -> "Future[Result]":
-            future: Future[Result] = task.remote([errand], video).future()
-            return future
 
-        room = most_at_a_time or 2 * round(ray.cluster_resources()["CPU"])
-        try:
-            yield from dispatch(videos, submit, in_flight=room, attempts=_ATTEMPTS, deaths=_DEATHS)
-        except RayTaskError as error:
-            raise _mendable(error) from error
+def spread(
+    work: "Callable[[list[ray.ObjectRef[Any]], str], Done]",
+    errand: "ray.ObjectRef[Any]",
+    videos: Sequence[str],
+    *,
+    lost: Callable[[str], Done],
+    gpu_share: float,
+    most_at_a_time: int | None,
+) -> Iterator[Done]:
+    """Have every video done somewhere in the cluster that this process is connected to.
+
+    Args:
+        work: Does one video; it is called with the errand, in a list, and the video's name.
+        errand: What it needs to know.
+        videos: Names of the videos.
+        lost: Result of a video that has killed too many workers.
+        gpu_share: Share of one GPU that a video takes.
+        most_at_a_time: Most videos that are handed out at a time; None: as the cluster has room.
+
+    Raises:
+        InputError: If `work` raises one.
+    """
+    # With retries of its own, Ray tries for ever a video that never fits into memory.
+    task = ray.remote(num_cpus=1, num_gpus=gpu_share, max_retries=0)(work)
+
+    def submit(video: str) -> "Future[Done]":
+        future: Future[Done] = task.remote([errand], video).future()
+        return future
+
+    room = most_at_a_time or 2 * round(ray.cluster_resources()["CPU"])
+    try:
+        yield from dispatch(
+            videos, submit, lost=lost, in_flight=room, attempts=_ATTEMPTS, deaths=_DEATHS
+        )
+    except RayTaskError as error:
+        raise _mendable(error) from error
 
 
 def _mendable(error: RayTaskError) -> BaseException:
@@ -116,13 +155,21 @@ def _made_at(mark: zarr.Group) -> float:
     return seconds if isinstance(seconds, float) else 0.0
 
 
-def _probe_nodes(errand: "ray.ObjectRef[Errand]", device: str | None) -> None:
-    """Check before any work that every node can do it."""
+def working_nodes(*, on_gpu: bool) -> list[dict[str, Any]]:
+    """Nodes of the cluster that get videos, which may be none.
+
+    Raises:
+        ClusterError: If no node has a CPU.
+    """
     nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU", 0) >= 1]
     if not nodes:
         raise ClusterError("no node of the cluster has a CPU to work with; add one")
-    if device == "cuda":  # the others get no video
-        nodes = [node for node in nodes if node["Resources"].get("GPU")]
+    return [node for node in nodes if node["Resources"].get("GPU") or not on_gpu]
+
+
+def _probe_nodes(errand: "ray.ObjectRef[Errand]", device: str | None) -> None:
+    """Check before any work that every node can do it."""
+    nodes = working_nodes(on_gpu=device == "cuda")
     if not nodes:
         raise ClusterError(
             "no node of the cluster offers a GPU, but the store is computed on one; add such a "

@@ -82,7 +82,7 @@ def _results(
             plan, names, address=config.ray_address, most_at_a_time=config.workers
         )
     elif processes > 1:
-        yield from in_processes(plan, names, processes=processes)
+        yield from in_processes(plan, names, processes=processes, lost=Result.lost)
     else:
         yield from map(Worker(videos, preprocessor, writer), names)
 

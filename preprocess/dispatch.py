@@ -3,16 +3,18 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-
-from preprocess.worker import Result
+from typing import TypeVar
 
 WORKER_DIED = "its worker process died (out of memory?)"
+
+Result = TypeVar("Result")
 
 
 def dispatch(
     videos: Iterable[str],
     submit: Callable[[str], "Future[Result]"],
     *,
+    lost: Callable[[str], Result],
     in_flight: int,
     attempts: int,
     deaths: tuple[type[Exception], ...],
@@ -24,6 +26,7 @@ def dispatch(
     Args:
         videos: Names of the videos.
         submit: Hands a video to a worker.
+        lost: Result of a video that has killed too many workers.
         in_flight: Most videos that are handed out at a time.
         attempts: Workers that a video may kill before it counts as failed. It is tried again
             after all others, when there may be more memory left for it.
@@ -45,5 +48,5 @@ def dispatch(
                 if killed[video] < attempts:
                     waiting.append(video)
                     continue
-                result = Result(video, reason=WORKER_DIED)
+                result = lost(video)
             yield result

@@ -9,6 +9,7 @@ from asd_experiments.data.store_layout import video_key
 from asd_experiments.data.store_writer import StoreWriter
 from asd_experiments.data.video_file import file_sha256
 from asd_experiments.errors import InputError
+from preprocess.dispatch import WORKER_DIED
 from preprocess.pipeline import Preprocessor
 
 
@@ -30,6 +31,11 @@ class Result(NamedTuple):
 
     reason: str | None = None
     """Why it could not be stored."""
+
+    @classmethod
+    def lost(cls, video: str) -> "Result":
+        """Result of a video whose workers die."""
+        return cls(video, reason=WORKER_DIED)
 
 
 @dataclass(frozen=True)
@@ -83,11 +89,8 @@ class Worker:
             VideosGoneError: If it cannot be stored because the whole folder is gone.
         """
         result = self._result(video)
-        if result.reason and _is_gone(self._videos):
-            raise VideosGoneError(
-                "the videos folder is gone or empty (a lost network share?); "
-                "bring it back and run the same command: what is stored stays"
-            )
+        if result.reason:
+            check_folder(self._videos)
         return result
 
     def _result(self, video: str) -> Result:
@@ -104,9 +107,20 @@ class Worker:
         return Result(video, key, is_new=True)
 
 
-def _is_gone(folder: Path) -> bool:
-    """Whether nothing can be found in a folder; a mount point is empty without its share."""
+def check_folder(videos: Path) -> None:
+    """Find out, where a video could not be used, whether all are gone.
+
+    A mount point is empty without its share.
+
+    Raises:
+        VideosGoneError: If nothing can be found in the folder.
+    """
     try:
-        return next(folder.iterdir(), None) is None
+        is_gone = next(videos.iterdir(), None) is None
     except OSError:
-        return True
+        is_gone = True
+    if is_gone:
+        raise VideosGoneError(
+            "the videos folder is gone or empty (a lost network share?); "
+            "bring it back and run the same command: what is done stays"
+        )

@@ -3,30 +3,53 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from threading import Thread
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pebble import ProcessExpired, ProcessPool
 
 from asd_experiments.errors import InputError
 from preprocess.dispatch import dispatch
-from preprocess.worker import Plan, Result, Worker
 
 _ATTEMPTS = 2
+
+Done = TypeVar("Done", covariant=True)
+Result = TypeVar("Result")
+
+
+@runtime_checkable
+class WorkPlan(Protocol, Generic[Done]):
+    """What is to be done with videos; it travels to every process."""
+
+    def worker(self) -> Callable[[str], Done]:
+        """Build what a process works with, once: it is called with the name of every video."""
 
 
 class WorkersError(InputError):
     """Worker processes cannot be used on this machine."""
 
 
-def in_processes(plan: Plan, videos: Sequence[str], *, processes: int) -> Iterator[Result]:
-    """Store videos in several processes at once; results come as they finish.
+def in_processes(
+    plan: WorkPlan[Result],
+    videos: Sequence[str],
+    *,
+    processes: int,
+    lost: Callable[[str], Result],
+) -> Iterator[Result]:
+    """Work on videos in several processes at once; results come as they finish.
 
     A process that dies costs its video in flight, which is tried once more. However this ends, no
-    process is left, and what is stored stays.
+    process is left.
+
+    Args:
+        plan: What is to be done.
+        videos: Names of the videos.
+        processes: How many processes.
+        lost: Result of a video whose processes die.
 
     Raises:
         WorkersError: If processes die before they take a video.
@@ -42,6 +65,7 @@ def in_processes(plan: Plan, videos: Sequence[str], *, processes: int) -> Iterat
         yield from dispatch(
             videos,
             submit,
+            lost=lost,
             in_flight=2 * processes,
             attempts=_ATTEMPTS,
             deaths=(ProcessExpired,),
@@ -76,11 +100,11 @@ def _num_cores() -> int:
     return os.cpu_count() or 1
 
 
-_plan: Plan
-_worker: Worker | None = None
+_plan: WorkPlan[Any]
+_worker: Callable[[str], Any] | None = None
 
 
-def _prepare(plan: Plan) -> None:
+def _prepare(plan: WorkPlan[Any]) -> None:
     """Begin as a worker process: die at once when told to, and with the process that began it."""
     global _plan
     _plan = plan
@@ -97,8 +121,8 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _work(video: str) -> Result:
-    """Store one video; what that takes is built with the first one, so a failure has a video."""
+def _work(video: str) -> Any:
+    """Do one video; what that takes is built with the first one, so a failure has a video."""
     global _worker
     if _worker is None:
         _worker = _plan.worker()

@@ -29,7 +29,14 @@ class Workers:
         return future
 
     def do(self, videos: list[str], *, in_flight: int = 2) -> Iterator[Result]:
-        return dispatch(videos, self.submit, in_flight=in_flight, attempts=2, deaths=(DeathError,))
+        return dispatch(
+            videos,
+            self.submit,
+            lost=Result.lost,
+            in_flight=in_flight,
+            attempts=2,
+            deaths=(DeathError,),
+        )
 
 
 def test_every_video_is_done_once():
@@ -67,4 +74,6 @@ def test_any_other_exception_ends_it():
         return future
 
     with pytest.raises(TypeError, match="a bug"):
-        list(dispatch(["a"], submit, in_flight=1, attempts=2, deaths=(DeathError,)))
+        list(
+            dispatch(["a"], submit, lost=Result.lost, in_flight=1, attempts=2, deaths=(DeathError,))
+        )

@@ -17,7 +17,7 @@ from asd_experiments.data.store_writer import StoreWriter
 from preprocess.cohort import preprocess
 from preprocess.dispatch import WORKER_DIED
 from preprocess.pipeline import Preprocessor
-from preprocess.worker import Plan
+from preprocess.worker import Plan, Result
 from preprocess.workers import WorkersError, in_processes, num_workers
 from tests.preprocess.films import film, walk, wall, write_cohort
 from tests.preprocess.gates import Gate, in_background
@@ -91,7 +91,9 @@ def test_a_killed_worker_costs_nothing_and_a_deadly_video_only_itself(tmp_path: 
 
     killers = [in_background(kill_once), in_background(kill_always)]
     names = [f"walk{n}.mp4" for n in range(4)]
-    results = {r.video: r for r in in_processes(plan_of(config), names, processes=2)}
+    results = {
+        r.video: r for r in in_processes(plan_of(config), names, processes=2, lost=Result.lost)
+    }
     for killer in killers:
         killer.join(timeout=60)
         assert not killer.is_alive()
@@ -111,7 +113,7 @@ def test_bug_in_a_worker_ends_the_run_with_its_traceback(tmp_path: Path) -> None
     config = write_cohort(tmp_path, walks(1))
     plan = replace(plan_of(config), recipe=Broken(config.recipe))
     with pytest.raises(TypeError, match="a bug") as caught:
-        list(in_processes(plan, ["walk0.mp4", "walk1.mp4"], processes=2))
+        list(in_processes(plan, ["walk0.mp4", "walk1.mp4"], processes=2, lost=Result.lost))
     assert "recipe.keys()" in str(caught.value.__cause__)
     assert no_children()
 
@@ -126,7 +128,7 @@ class Deadly:
 def test_workers_that_die_before_they_begin_are_an_error(tmp_path: Path) -> None:
     plan = Plan(tmp_path, "none", {"size": Deadly()}, {}, {}, None)
     with pytest.raises(WorkersError, match="worker processes die before they begin"):
-        list(in_processes(plan, ["a.mp4", "b.mp4"], processes=2))
+        list(in_processes(plan, ["a.mp4", "b.mp4"], processes=2, lost=Result.lost))
     assert no_children()
 
 
