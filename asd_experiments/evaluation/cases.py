@@ -61,6 +61,11 @@ class Cases:
         ]
 
     @cached_property
+    def has_folds(self) -> bool:
+        """Whether there are several folds, each with networks and a threshold of its own."""
+        return len(np.unique(self.rows["fold"])) > 1
+
+    @cached_property
     def truth(self) -> Int[np.ndarray, " unit"]:
         """True class of every unit, as an index into `classes`."""
         return true_classes(self.rows, self.classes)
@@ -105,7 +110,19 @@ class Predictions:
         chosen = choose_thresholds(self.table, self.classes, self.positive_class)
         return {fold: threshold.value for fold, threshold in chosen.items()}
 
-    def cases(self, split: Split, unit: Unit) -> Cases:
-        """The units of one split, over all folds."""
-        rows = select_units(self.table, split, unit)
+    def cases(
+        self, split: Split, unit: Unit, chosen: Bool[np.ndarray, " clip"] | None = None
+    ) -> Cases:
+        """The units of one split, over all folds.
+
+        Args:
+            split: Which part of each fold.
+            unit: What one case stands for.
+            chosen: Rows of the table through which the units are seen. None: all.
+        """
+        table = self.table if chosen is None else self.table[chosen]
+        rows = self._units(table, split, unit)
         return Cases(rows, self.classes, self.positive_class, self.thresholds)
+
+    def _units(self, table: pd.DataFrame, split: Split, unit: Unit) -> pd.DataFrame:
+        return select_units(table, split, unit)

@@ -83,11 +83,25 @@ def evaluate(predictions: Predictions) -> dict[str, float]:
     for split in (name for name in SPLITS if (table["split"] == name).any()):
         for unit in UNITS:
             cases = predictions.cases(split, unit)
-            metrics = metric_values(cases) | _over_folds(cases, num_folds)
+            metrics = judged(cases) if split == "test" else metric_values(cases)
+            metrics |= _over_folds(cases, num_folds)
             if split == "test":
-                metrics |= _limits(cases) | _scaled(cases, temperatures) | _against_chance(cases)
+                metrics |= _scaled(cases, temperatures)
             values |= {f"{split}/{unit}/{name}": value for name, value in metrics.items()}
     return values
+
+
+def judged(cases: Cases) -> dict[str, float]:
+    """Compute the metrics of these cases together, their intervals, and the AUROC against chance.
+
+    Args:
+        cases: Units of one split, over all folds.
+
+    Returns:
+        `<metric>` as `metric_values` has it, `<metric>_ci_low` and `_ci_high` (95 %), and
+        `auroc_permutation_p`; what is undefined is left out.
+    """
+    return metric_values(cases) | _limits(cases) | _against_chance(cases)
 
 
 def metric_values(cases: Cases) -> dict[str, float]:

@@ -10,7 +10,6 @@ import pandas as pd
 from asd_experiments.evaluation.cases import Cases, Predictions
 from asd_experiments.evaluation.curves import curve_classes
 from asd_experiments.evaluation.metrics import metric_values
-from asd_experiments.evaluation.predictions import aggregate
 from asd_experiments.evaluation.uncertainty import metric_intervals
 
 ALL = "all patients"
@@ -46,16 +45,15 @@ def subgroup_table(predictions: Predictions, videos: pd.DataFrame) -> pd.DataFra
         - accuracy; sensitivity and specificity (two classes): each with _ci_low and _ci_high;
         - mean_probability_<class>, of the positive class (two classes) or of each.
     """
-    test = predictions.table[predictions.table["split"] == "test"]
+    video_of_clip = predictions.table["video"]
     everybody = predictions.cases("test", "patient")
     rows = [_row("", ALL, everybody, everybody)]
     for column in subgroup_columns(videos):
         levels = _levels(videos, column)
-        level_of_clip = test["video"].map(dict(zip(videos["video"], levels, strict=True)))
+        level_of_clip = video_of_clip.map(dict(zip(videos["video"], levels, strict=True)))
         for level in dict.fromkeys(levels.sort_values(key=_in_order)):
-            own = test[(level_of_clip == level).to_numpy()]
-            if not own.empty:
-                cases = replace(everybody, rows=aggregate(own, "patient"))
+            cases = predictions.cases("test", "patient", (level_of_clip == level).to_numpy())
+            if len(cases):
                 rows.append(_row(column, str(level), cases, everybody))
     return pd.DataFrame(rows)
 

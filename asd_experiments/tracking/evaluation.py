@@ -2,23 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from asd_experiments.config import EvaluateConfig
-from asd_experiments.evaluation.bands import precision_recall_band, roc_band
-from asd_experiments.evaluation.calibration import calibration_points
-from asd_experiments.evaluation.cases import Cases, Predictions
-from asd_experiments.evaluation.confusion import confusion_counts
-from asd_experiments.evaluation.curves import precision_recall_points, roc_points
-from asd_experiments.evaluation.decision_curve import decision_curve
+from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.failures import misclassified_patients, worst_clips
-from asd_experiments.evaluation.figures.calibration import calibration_figure
-from asd_experiments.evaluation.figures.confusion import confusion_by_fold_figure, confusion_figure
-from asd_experiments.evaluation.figures.curves import precision_recall_figure, roc_figure
-from asd_experiments.evaluation.figures.decision import decision_figure
+from asd_experiments.evaluation.figures.confusion import confusion_by_fold_figure
 from asd_experiments.evaluation.figures.flow import flow_figure
 from asd_experiments.evaluation.figures.learning import learning_figure
 from asd_experiments.evaluation.figures.style import MOST_PANELS
@@ -29,6 +20,7 @@ from asd_experiments.evaluation.predictions import UNITS, Unit
 from asd_experiments.evaluation.subgroups import subgroup_columns, subgroup_table
 from asd_experiments.interruption import Interrupted
 from asd_experiments.tracking.artifacts import Evaluated, evaluated
+from asd_experiments.tracking.cases import add_cases, confusion_table
 from asd_experiments.tracking.checklist import log_checklist
 from asd_experiments.tracking.finished_trial import FOLDS, FinishedTrial, read_table
 from asd_experiments.tracking.learning import learning_history
@@ -156,53 +148,14 @@ def _log_link(run_id: str, config: EvaluateConfig, trial: FinishedTrial) -> None
 def _add_unit(results: Evaluated, predictions: Predictions, unit: Unit) -> None:
     """Curves and confusion matrices of the test cases."""
     cases = predictions.cases("test", unit)
-    where = f"test {unit}s, all folds"
-    roc, precision_recall = roc_band(cases), precision_recall_band(cases)
-    figures = {
-        "roc": roc_figure(cases, f"ROC: {where}", roc),
-        "precision_recall": precision_recall_figure(
-            cases, f"Precision and recall: {where}", precision_recall
-        ),
-        "calibration": calibration_figure(cases, f"Calibration: {where}"),
-    }
-    tables = {
-        "roc": roc_points(cases),
-        "roc_band": roc,
-        "precision_recall": precision_recall_points(cases),
-        "precision_recall_band": precision_recall,
-        "calibration": calibration_points(cases),
-    }
-    if unit == "patient":  # who is treated
-        tables["decision_curve"] = decision_curve(cases)
-        title = f"Decision curve: {where}"
-        figures["decision_curve"] = decision_figure(tables["decision_curve"], title)
-    for name, figure in figures.items():
-        results.add_figure(f"{name}_{unit}", figure)
-    for name, table in tables.items():
-        results.add_table(f"{name}_{unit}", table)
-    _add_confusion(results, cases, unit)
-
-
-def _add_confusion(results: Evaluated, cases: Cases, unit: Unit) -> None:
-    counts, folds = confusion_counts(cases), list(cases.by_fold())
-    title = f"Confusion matrix: test {unit}s, all folds"
-    results.add_figure(f"confusion_matrix_{unit}", confusion_figure(counts, cases.classes, title))
-    results.add_table(f"confusion_matrix_{unit}", _confusion_table(cases))
-    by_fold = {fold: _confusion_table(own) for fold, own in folds}
+    add_cases(results, cases, unit, f"test {unit}s, all folds", are_treated=unit == "patient")
+    folds = list(cases.by_fold())
+    by_fold = {fold: confusion_table(own) for fold, own in folds}
     name = f"confusion_matrix_by_fold_{unit}"
     results.add_table(name, pd.concat(by_fold, names=["fold"]).reset_index(level="fold"))
     if len(folds) < MOST_PANELS:  # with a panel for all folds together
         title = f"Confusion matrices: test {unit}s"
         results.add_figure(name, confusion_by_fold_figure(cases, title))
-
-
-def _confusion_table(cases: Cases) -> pd.DataFrame:
-    """Counts, one row per true and predicted class: no class can be called like a column."""
-    cells = [
-        {"true": cases.classes[true], "predicted": cases.classes[predicted], "count": int(count)}
-        for (true, predicted), count in np.ndenumerate(confusion_counts(cases))
-    ]
-    return pd.DataFrame(cells)
 
 
 def _add_failures(results: Evaluated, predictions: Predictions) -> None:

@@ -33,7 +33,7 @@ from asd_experiments.evaluation.metrics import metric_values
 from asd_experiments.evaluation.ranking import auroc_interval
 
 _DrawStyle = Literal["default", "steps-pre"]
-_BAND = "95 % interval at each point (bootstrap over patients)"
+_BAND = "95 % interval at each point (bootstrap over groups)"
 
 
 class _OperatingPoint(NamedTuple):
@@ -47,7 +47,8 @@ class _OperatingPoint(NamedTuple):
 def roc_figure(cases: Cases, title: str, band: pd.DataFrame | None = None) -> Figure:
     """Draw the ROC curve: folds thin, pooled bold in its band, with the AUROC and the decision.
 
-    With three or more classes there is one pooled curve per class, against the rest.
+    Cases of a single fold have one curve, which is not called pooled. With three or more classes
+    there is one pooled curve per class, against the rest.
 
     Args:
         cases: Units of one split. The pooled operating point need not lie on the pooled curve, as
@@ -65,7 +66,7 @@ def roc_figure(cases: Cases, title: str, band: pd.DataFrame | None = None) -> Fi
     if band is not None:
         _draw_band(axes, band.rename(columns={"false_positive_rate": "x"}), names)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="chance")
-    if len(names) == 1:
+    if len(names) == 1 and cases.has_folds:
         _draw_folds(axes, points, "default")
         for _, fold in cases.by_fold():
             own = _operating_points(fold)[names[0]]
@@ -73,10 +74,10 @@ def roc_figure(cases: Cases, title: str, band: pd.DataFrame | None = None) -> Fi
     for index, name in enumerate(names):
         curve = _pooled(points, name)
         area = f"{np.trapezoid(curve['y'], curve['x']):.2f}" if len(curve) else UNDEFINED
-        text = f"pooled: {overall}" if len(names) == 1 else f"{name} vs rest: {area}"
+        text = _whole(cases, overall) if len(names) == 1 else f"{name} vs rest: {area}"
         _draw_pooled(axes, curve, index, text, "default")
         _mark(axes, 1 - decided[name].specificity, decided[name].sensitivity, colour(index))
-    _explain_marks(axes, len(names))
+    _explain_marks(axes, cases)
     _explain_band(axes, len(names))
     name_axes(axes, "1 - specificity", "sensitivity")
     unit_square(figure, axes, None if len(names) == 1 else f"macro {overall}")
@@ -100,21 +101,21 @@ def precision_recall_figure(cases: Cases, title: str, band: pd.DataFrame | None 
     figure, axes = new_figure(title)
     if band is not None:
         _draw_band(axes, band.rename(columns={"recall": "x"}), names)
-    if len(names) == 1:
+    if len(names) == 1 and cases.has_folds:
         _draw_folds(axes, stairs, "steps-pre")
     for index, name in enumerate(names):
         prevalence = float((cases.rows["label"] == name).mean())
         curve = _pooled(stairs, name)
         average = _average_precision_text(curve)
         if len(names) == 1:
-            text, line = f"pooled: average precision {average}", GREY
+            text, line = _whole(cases, f"average precision {average}"), GREY
             axes.plot([], [], color=line, **DASHED, label=f"prevalence {prevalence:.2f}")
         else:
             text, line = f"{name} vs rest: {average} (prevalence {prevalence:.2f})", colour(index)
         axes.axhline(prevalence, color=line, **DASHED)
         _draw_pooled(axes, curve, index, text, "steps-pre")
         _mark(axes, decided[name].sensitivity, decided[name].precision, colour(index))
-    _explain_marks(axes, len(names))
+    _explain_marks(axes, cases)
     _explain_band(axes, len(names))
     name_axes(axes, "recall (sensitivity)", "precision")
     unit_square(figure, axes, None if len(names) == 1 else "average precision (dashed: prevalence)")
@@ -123,6 +124,11 @@ def precision_recall_figure(cases: Cases, title: str, band: pd.DataFrame | None 
 
 def _pooled(points: pd.DataFrame, name: str) -> pd.DataFrame:
     return points[(points["fold"] == POOLED) & (points["class"] == name)]
+
+
+def _whole(cases: Cases, text: str) -> str:
+    """What is said of the curve of all cases."""
+    return f"pooled: {text}" if cases.has_folds else text
 
 
 def _draw_folds(axes: Axes, points: pd.DataFrame, drawstyle: _DrawStyle) -> None:
@@ -175,10 +181,14 @@ def _mark(axes: Axes, x: float, y: float, fill: str, size: float = 9.0) -> None:
     axes.plot([x], [y], color=fill, markersize=size, clip_on=False, zorder=5, **ROUND)
 
 
-def _explain_marks(axes: Axes, num_curves: int) -> None:
+def _explain_marks(axes: Axes, cases: Cases) -> None:
     """One legend entry for the marks of all curves."""
-    text = "decision at each fold's own threshold" if num_curves == 1 else "most probable class"
-    fill = colour(0) if num_curves == 1 else "white"
+    text, fill = "most probable class", "white"
+    if cases.positive is not None:
+        text, fill = "decision at each fold's own threshold", colour(0)
+        if not cases.has_folds:
+            (threshold,) = {cases.thresholds[int(fold)] for fold in cases.rows["fold"]}
+            text = f"decision at the threshold {threshold:.3g}"
     axes.plot([], [], color=fill, markersize=9, label=text, **ROUND)
 
 

@@ -31,25 +31,28 @@ _LINE_CHARACTERS, _SIDE_CHARACTERS, _NAME_CHARACTERS = 70, 46, 16
 Lines = list[str]
 
 
-def flow_figure(flow: pd.DataFrame, title: str) -> Figure:
+def flow_figure(flow: pd.DataFrame, title: str, kept: str = "In the clip store") -> Figure:
     """Draw the way from the labels to the parts of every fold, as STARD's diagram does.
 
     Args:
         flow: From `participant_flow`.
         title: Heading.
+        kept: What became of the videos that were not left out.
     """
     stages = {str(name): rows for name, rows in flow.groupby("stage")}
     top = ["In the labels", *_counted(stages["labels"])]
     side = (
         ["Left out", *_reasons(stages["excluded"])] if "excluded" in stages else ["None left out"]
     )
-    middle = ["In the clip store", *_counted(stages["stored"])]
+    middle = [kept, *_counted(stages["stored"])]
     folds = [int(fold) for fold in sorted(flow["fold"].dropna().unique())]
     shown = folds if len(folds) <= _MOST_FOLDS else folds[: _MOST_FOLDS - 1]
     branch = _TOP_IN + _height(top) + _GAP_IN
     lower = branch + _height(side) + _GAP_IN
     table = lower + _height(middle) + _GAP_IN
     height = table + 0.75 + _ROW_IN * len(shown) + (0.3 if len(shown) < len(folds) else 0)
+    if not folds:
+        height = table
 
     figure, axes = _canvas(height, title)
     _box(axes, top, _LEFT_IN, _TOP_IN, _BOX_IN)
@@ -58,8 +61,9 @@ def flow_figure(flow: pd.DataFrame, title: str) -> Figure:
     _arrow(axes, (_STEM_IN, _TOP_IN + _height(top)), (_STEM_IN, lower))
     turn = branch + _height(side) / 2
     _arrow(axes, (_STEM_IN, turn), (_SIDE_IN, turn))
-    _arrow(axes, (_STEM_IN, table - _GAP_IN), (_STEM_IN, table))
-    _draw_folds(axes, flow, shown, table)
+    if folds:
+        _arrow(axes, (_STEM_IN, table - _GAP_IN), (_STEM_IN, table))
+        _draw_folds(axes, flow, shown, table)
     if len(shown) < len(folds):
         text = f"and {len(folds) - len(shown)} folds more: see tables/participant_flow.csv"
         axes.text(_LEFT_IN, height - 0.2, text, fontsize=_TEXT_PT, va="center")

@@ -85,6 +85,19 @@ def test_precision_recall_figure_of_two_classes():
     assert marks(figure, 9) == pytest.approx(np.array([[hits / 30, hits / positive.sum()]]))
 
 
+def test_cases_that_were_not_made_in_folds_have_one_curve_and_one_threshold():
+    rows = small_table()
+    rows["fold"] = 0
+    cases = cases_of(rows, thresholds={0: 0.35})
+    for figure in (roc_figure(cases, ""), precision_recall_figure(cases, "")):
+        texts = legend_texts(figure)
+        assert not [text for text in texts if "fold" in text or "pooled" in text]
+        assert texts[-1] == "decision at the threshold 0.35"
+        assert 5.0 not in {
+            line.get_markersize() for line in figure.axes[0].lines if line.get_marker() == "o"
+        }
+
+
 def test_prevalence_line_lies_at_the_share_of_positives():
     figure = precision_recall_figure(cases_of(small_table()), "")
     dashed = [ln for ln in figure.axes[0].lines if ln.get_linestyle() == "--"]
@@ -123,7 +136,7 @@ def test_one_class_is_drawn_and_called_undefined(draw):
 def test_too_few_groups_for_an_interval_is_said():
     rows = two_class_table([(0, "a", "ASD", 0.9), (0, "b", "non-ASD", 0.1)])
     texts = legend_texts(roc_figure(cases_of(rows), ""))
-    assert "pooled: AUROC 1.00 (too few groups for an interval)" in texts
+    assert "AUROC 1.00 (too few groups for an interval)" in texts
 
 
 @pytest.mark.parametrize("draw", [roc_figure, precision_recall_figure])
@@ -150,7 +163,7 @@ def test_bands_are_shaded_and_explained_once(draw, band_of, classes):
     rows = select_units(random_table(classes, 30, 1.0), "test", "patient")
     cases = cases_of(rows, classes)
     figure = draw(cases, "", band_of(cases, num_resamples=50))
-    text = "95 % interval at each point (bootstrap over patients)"
+    text = "95 % interval at each point (bootstrap over groups)"
     assert legend_texts(figure).count(text) == 1
     shades = [area for area in figure.axes[0].collections if area.get_paths()]
     assert len(shades) == (1 if len(classes) == 2 else 3)
