@@ -187,7 +187,7 @@ def run_trial(
         epochs = None
         if config.final == "refit":
             epochs = refit_epochs(best_epochs)
-            refitted = _run_refit(run_id, config, validation, epochs, folder, progress)
+            refitted = _run_refit(run_id, config, validation, epochs, folder, progress, pseudonyms)
             model.add(FINAL, refitted.network)
         card = model_card(run_id, config, store, predictions, metrics, refit_epochs=epochs)
         model_uri = model.log(card, store.weights())
@@ -264,9 +264,11 @@ def _run_refit(
     epochs: int,
     folder: TrialFolder,
     progress: Progress,
+    pseudonyms: Pseudonyms | None,
 ) -> RefitResult:
     """Train one network on all patients in a run of its own, or take the one that was kept."""
-    with child_run(run_id, "refit on all patients", level="refit", key="all") as refit_run_id:
+    name, told = "refit on all patients", told_by(pseudonyms)
+    with child_run(run_id, name, level="refit", key="all", told=told) as refit_run_id:
         logged = logged_steps(refit_run_id, "train/clip/loss")
 
         def report(epoch: int, figures: dict[str, float]) -> None:
