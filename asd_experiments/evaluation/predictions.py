@@ -43,12 +43,14 @@ SCORE_PREFIXES = ("probability_", "appearance_", "motion_")
 LOWEST_PROBABILITY = 1e-7
 """Probabilities are cut off here before their logarithm is taken: 0 has none."""
 
+SUM_TOLERANCE = 1e-3
+"""How far probabilities may be from summing to 1: a softmax rounded to 16 bits is this far."""
+
 _UNIT_KEYS: dict[Unit, list[str]] = {
     "patient": ["patient_id"],
     "video": ["patient_id", "video"],
     "clip": ["patient_id", "video", "clip_start", "clip_start_seconds"],
 }
-_SUM_TOLERANCE = 1e-3  # a softmax rounded to 16 bits is this far from 1
 
 
 def check_predictions(table: pd.DataFrame, classes: list[str]) -> None:
@@ -156,10 +158,10 @@ def _cell_problems(table: pd.DataFrame, classes: list[str]) -> Iterator[str]:
         if unknown := sorted({str(cell) for cell in table[column]} - set(choices)):
             yield f"{column} must be one of {', '.join(choices)}, got {', '.join(unknown)}"
     probabilities = table[probability_columns(classes)].to_numpy(dtype=np.float64)
-    outside = ~((probabilities >= -_SUM_TOLERANCE) & (probabilities <= 1 + _SUM_TOLERANCE))
+    outside = ~((probabilities >= -SUM_TOLERANCE) & (probabilities <= 1 + SUM_TOLERANCE))
     if count := int(outside.any(axis=1).sum()):
         yield f"probabilities must lie between 0 and 1, in {count} rows one does not"
-    elif count := int((np.abs(probabilities.sum(axis=1) - 1) > _SUM_TOLERANCE).sum()):
+    elif count := int((np.abs(probabilities.sum(axis=1) - 1) > SUM_TOLERANCE).sum()):
         yield f"probabilities must sum to 1, in {count} rows they do not"
 
 

@@ -37,7 +37,7 @@ class Evaluated:
 
     def __init__(self, run_id: str, folder: Path) -> None:
         self._run_id = run_id
-        self._folder = folder
+        self.folder = folder
         self._charts = [item.path for item in MlflowClient().list_artifacts(run_id, _CHARTS)]
 
     def add_table(self, name: str, table: pd.DataFrame) -> None:
@@ -69,7 +69,7 @@ class Evaluated:
             MlflowClient().log_image(self._run_id, pixels, key=f"{_SECTION}/{name}", step=0)
 
     def _file(self, *parts: str) -> Path:
-        path = self._folder.joinpath(*parts)
+        path = self.folder.joinpath(*parts)
         path.parent.mkdir(exist_ok=True)
         return path
 
