@@ -79,6 +79,7 @@ def ablation(config: AblationConfig) -> str:
             run_id,
             parameters={k: v for k, v in asdict(config).items() if v is not None},
             trials=ids,
+            data_digest=trials[0].data_digest,
             frames={
                 "ablation.csv": to_frame(comparison, readers, ids, published=config.published),
                 "effects.csv": _frame(effects),

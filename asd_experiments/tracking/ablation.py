@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from asd_experiments.provenance import DATA_DIGEST
 from asd_experiments.tracking.artifacts import evaluated, log_table
 from asd_experiments.tracking.runs import log_metrics, log_parameters
 
@@ -22,6 +23,7 @@ def log_ablation(
     *,
     parameters: Mapping[str, object],
     trials: Sequence[str],
+    data_digest: str,
     frames: Mapping[str, pd.DataFrame],
     texts: Mapping[str, str],
     figures: Mapping[str, Figure],
@@ -34,6 +36,7 @@ def log_ablation(
         run_id: Its run.
         parameters: What it was asked for.
         trials: Runs that it compares.
+        data_digest: Digest of the clip store that all were trained on; empty if unknown.
         frames: Tables by the names of their files.
         texts: Other files by their names.
         figures: By name.
@@ -43,6 +46,8 @@ def log_ablation(
     client = MlflowClient()
     client.set_tag(run_id, "asd.level", "ablation")
     client.set_tag(run_id, TRIALS, ",".join(trials[:_MAX_TRIALS]))
+    if data_digest:
+        client.set_tag(run_id, DATA_DIGEST, data_digest)
     log_parameters(run_id, parameters)
     log_metrics(run_id, metrics)
     for name, text in texts.items():

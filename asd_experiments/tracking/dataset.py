@@ -4,10 +4,25 @@ import json
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from pandas.api.types import is_numeric_dtype
 
 from asd_experiments.data.store import ClipStore
+from asd_experiments.provenance import DATA_DIGEST
+
+
+def log_dataset(run_id: str, store: ClipStore, context: str) -> None:
+    """Log a store as the data set of a run, and its digest as a tag, which runs are found by.
+
+    Args:
+        run_id: The run.
+        store: A finished clip store.
+        context: What the run does with it, such as `training`.
+    """
+    client = MlflowClient()
+    client.log_inputs(run_id, [dataset_input(store, context)])
+    client.set_tag(run_id, DATA_DIGEST, store.digest)
 
 
 def dataset_input(store: ClipStore, context: str) -> DatasetInput:

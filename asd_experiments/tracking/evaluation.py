@@ -19,6 +19,7 @@ from asd_experiments.evaluation.participant_flow import participant_flow
 from asd_experiments.evaluation.predictions import UNITS, Unit
 from asd_experiments.evaluation.subgroups import subgroup_columns, subgroup_table
 from asd_experiments.interruption import Interrupted
+from asd_experiments.provenance import DATA_DIGEST
 from asd_experiments.tracking.artifacts import Evaluated, evaluated
 from asd_experiments.tracking.cases import add_cases, confusion_table
 from asd_experiments.tracking.checklist import log_checklist
@@ -140,6 +141,8 @@ def _log_link(run_id: str, config: EvaluateConfig, trial: FinishedTrial) -> None
     client = MlflowClient()
     client.set_tag(run_id, "asd.level", "evaluation")
     client.set_tag(run_id, EVALUATES, trial.run_id)
+    if trial.data_digest:
+        client.set_tag(run_id, DATA_DIGEST, trial.data_digest)
     log_parameters(run_id, {"run": config.run})
     note = f"Everything that was computed is in the run of the trial: {run_link(trial.run)}."
     client.set_tag(run_id, MLFLOW_RUN_NOTE, note)

@@ -23,7 +23,7 @@ from asd_experiments.progress import progress_bar
 from asd_experiments.pseudonyms import PARAMETER
 from asd_experiments.tracking.anonymity import ANONYMISED
 from asd_experiments.tracking.artifacts import evaluated, log_table
-from asd_experiments.tracking.dataset import dataset_input
+from asd_experiments.tracking.dataset import log_dataset
 from asd_experiments.tracking.explanation_plan import ExplanationPlan, logged_names
 from asd_experiments.tracking.runs import COLLAPSED, log_metrics, log_parameters
 
@@ -59,7 +59,7 @@ def log_start(run_id: str, plan: ExplanationPlan) -> None:
         names = logged_names(plan.config.patient_ids, plan.store, plan.pseudonyms)
         asked["patients"] = ",".join(names)
     log_parameters(run_id, {**asked, "device": plan.device})
-    client.log_inputs(run_id, [dataset_input(plan.store, "explanation")])
+    log_dataset(run_id, plan.store, "explanation")
 
 
 def share_table(plan: ExplanationPlan, explained: list[Saliency]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import mlflow
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
@@ -19,6 +19,13 @@ from requests.exceptions import ChunkedEncodingError, ConnectionError, RetryErro
 
 from asd_experiments.config import as_text
 from asd_experiments.interruption import Interrupted, stop_signals_raise
+from asd_experiments.provenance import (
+    CODE,
+    COMMIT,
+    DATA_DIGEST,
+    UNVERSIONED,
+    context_tags,
+)
 
 EXPERIMENT = "asd_experiments"
 """Experiment of runs that are started without `mlflow run` and without a chosen experiment."""
@@ -94,6 +101,7 @@ def command_run(
             )
         run_id = run.info.run_id
         try:
+            tag_context(run)
             if name or _named_at_random(run):
                 client.set_tag(run_id, MLFLOW_RUN_NAME, name or default_name)
             yield run_id
@@ -104,6 +112,28 @@ def command_run(
         if again and ERROR in run.data.tags:  # why it had broken off
             client.delete_tag(run_id, ERROR)
         mlflow.end_run()
+
+
+def tag_context(run: Run) -> None:
+    """Say on a run what works on it; MLflow asks no plugin about a run that `mlflow run` made."""
+    MlflowClient().log_batch(run.info.run_id, tags=_as_tags(_context_of(run)))
+
+
+def _context_of(run: Run) -> dict[str, str]:
+    """Tags of a run, or of one below it, that this process works on.
+
+    What this process cannot know stays as it is: the data, and the commit of a folder that was sent
+    to a cluster without its repository.
+    """
+    tags, known = context_tags(), run.data.tags
+    kept = [DATA_DIGEST]
+    if tags[CODE] == UNVERSIONED:
+        kept += [CODE, COMMIT]
+    return tags | {name: known[name] for name in kept if name in known}
+
+
+def _as_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(name, value) for name, value in tags.items()]
 
 
 class PrunedError(Exception):
@@ -134,14 +164,17 @@ def child_run(
         The child's id.
     """
     client = MlflowClient()
-    experiment = client.get_run(parent_run_id).info.experiment_id
+    parent = client.get_run(parent_run_id)
+    experiment = parent.info.experiment_id
     tags = {MLFLOW_PARENT_RUN_ID: parent_run_id, "asd.level": level, f"asd.{level}": key}
     rule = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
+    context = _context_of(parent)
     if known := client.search_runs([experiment], rule, max_results=1):
         run_id = known[0].info.run_id
+        client.log_batch(run_id, tags=_as_tags(context))  # perhaps on another node
         client.update_run(run_id, status="RUNNING")
     else:
-        run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        run_id = client.create_run(experiment, run_name=name, tags=context | tags).info.run_id
     try:
         yield run_id
     except BaseException as error:

@@ -15,7 +15,7 @@ from asd_experiments.data.store import ClipStore
 from asd_experiments.pseudonyms import Pseudonyms
 from asd_experiments.tracking.anonymity import ANONYMISED
 from asd_experiments.tracking.artifacts import log_table
-from asd_experiments.tracking.dataset import dataset_input, store_origin
+from asd_experiments.tracking.dataset import log_dataset, store_origin
 from asd_experiments.tracking.finished_sweep import TRIALS
 from asd_experiments.tracking.runs import (
     MODEL,
@@ -49,7 +49,7 @@ def log_sweep_start(
     log_parameters(run_id, facts)
     client.log_artifact(run_id, str(space_file))
     client.log_dict(run_id, store_origin(store), _STORE)
-    client.log_inputs(run_id, [dataset_input(store, "search")])
+    log_dataset(run_id, store, "search")
 
 
 def tracking_obstacle(uri: str, sweep_run_id: str) -> str | None:

@@ -18,7 +18,7 @@ from asd_experiments.models.two_stream import STREAM_CHANNELS, build_two_stream
 from asd_experiments.pseudonyms import PARAMETER, Pseudonyms
 from asd_experiments.tracking.anonymity import ANONYMISED, hidden, hidden_record
 from asd_experiments.tracking.artifacts import log_table
-from asd_experiments.tracking.dataset import dataset_input, store_origin
+from asd_experiments.tracking.dataset import log_dataset, store_origin
 from asd_experiments.tracking.finished_trial import FOLDS, PREDICTIONS
 from asd_experiments.tracking.model_card import ModelCard
 from asd_experiments.tracking.runs import COLLAPSED, log_metrics, log_parameters
@@ -91,7 +91,7 @@ def log_start(
     client.log_dict(run_id, {**store_origin(store), "failures": failures}, "store.json")
     log_table(run_id, manifest, FOLDS)
     log_videos(run_id, store, pseudonyms, config.group_by)
-    client.log_inputs(run_id, [dataset_input(store, "training")])
+    log_dataset(run_id, store, "training")
 
 
 def model_figures(config: TrialConfig, num_classes: int) -> dict[str, float]:

@@ -29,6 +29,7 @@ from asd_experiments.plugins.ray_backend.cluster_file import read_cluster_file
 from asd_experiments.plugins.ray_backend.folder import EXCLUDED, check_size
 from asd_experiments.plugins.ray_backend.job import JobsClient, RayJobRun, check_runtime_env
 from asd_experiments.plugins.ray_backend.reach import is_here, tracking_uri_for_job
+from asd_experiments.provenance import code_tags
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"  # the port of `discard`
@@ -40,18 +41,6 @@ MLFLOWS = {
     "build_image": False,
     "docker_auth": None,
 }
-
-
-def test_loading_the_plugin_imports_nothing_heavy():
-    program = """
-import sys
-from importlib.metadata import entry_points
-(found,) = [e for e in entry_points(group="mlflow.project_backend") if e.name == "ray"]
-found.load()()
-print([name for name in ("torch", "ray", "mlflow", "pydantic") if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_mlflow_finds_the_backend_by_its_name():
@@ -693,3 +682,8 @@ def test_a_sweep_runs_on_the_cluster_that_its_job_is_on(cluster, tracked, tmp_pa
     assert "Best: trial 0" in done.stdout
     runs = tracked.search_runs(["0"])
     assert len(runs) == 4 and {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.tags["asd.data_digest"] for run in runs} == {small_store.digest}
+    # Known where the job was submitted alone: its folder on the cluster has no repository.
+    code_tags.cache_clear()
+    here = code_tags(ROOT)
+    assert all(here.items() <= run.data.tags.items() for run in runs)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -92,6 +93,9 @@ def test_a_sweep_tells_the_truth_of_every_trial(here, small_store, engine, monke
     assert run_id == (opened or run_id)
     assert "fusion" not in MlflowClient().get_run(run_id).data.params
     assert len(runs("trial")) == 3
+    made = [*runs("sweep"), *runs("trial"), *runs("fold")]
+    assert {run.data.tags["asd.data_digest"] for run in made} == {small_store.digest}
+    assert {run.data.tags["asd.node"] for run in made} == {socket.gethostname()}
     assert_told_truly(run_id)
     assert_nobody_is_named(here, small_store)
 

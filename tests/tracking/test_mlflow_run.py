@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from asd_experiments import __version__
 from tests.tracking.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -57,7 +59,14 @@ def test_train_is_one_trial_with_its_folds(tmp_path, small_store):
     assert trial.data.params["learning_rate"] == "1e-3"
     assert trial.data.params["resolved/learning_rate"] == "0.001"
     assert trial.data.params["fusion"] == "late_average"
-    assert len(runs(tmp_path, "fold")) == 2
+    folds = runs(tmp_path, "fold")
+    assert len(folds) == 2
+    for made in (trial, *folds):  # the first by `mlflow run`, before our code had started
+        tags = made.data.tags
+        assert tags["asd.data_digest"] == small_store.digest
+        assert tags["asd.package_version"] == __version__
+        assert tags["asd.node"] == socket.gethostname()
+        assert {"asd.code", "asd.gpu"} < set(tags)
     assert f"runs/{trial.info.run_id}" in done.stdout
 
 

@@ -151,6 +151,7 @@ def test_parameters_are_resolved_and_name_no_place_of_videos(done, config):
     assert (params["store"], params["flow_weights"]) == (Path(config.store).name, "")
     (dataset,) = done.inputs.dataset_inputs
     assert json.loads(dataset.dataset.source) == {"uri": config.store}
+    assert done.data.tags["asd.data_digest"] == dataset.dataset.digest
 
 
 def test_files_are_logged_by_their_names(project_folder, tmp_path, monkeypatch):

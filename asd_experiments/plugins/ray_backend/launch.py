@@ -40,6 +40,7 @@ from asd_experiments.plugins.ray_backend.job import (
     stoppable,
 )
 from asd_experiments.plugins.ray_backend.reach import is_here, tracking_uri_for_job
+from asd_experiments.provenance import code_tags, is_project
 from asd_experiments.tracking.runs import close_run, end_state
 
 JOB = "asd.ray_job"
@@ -180,7 +181,10 @@ def _submit(
     job_id = f"mlflow-{run_id}-{uuid4().hex[:6]}"
     try:
         client.update_run(run_id, status="RUNNING")  # one that is taken may have ended before
-        for tag, value in ((MLFLOW_PROJECT_BACKEND, "ray"), (JOB, job_id)):
+        tags = {MLFLOW_PROJECT_BACKEND: "ray", JOB: job_id}
+        if is_project(project.folder):  # the job's folder has no repository that would tell it
+            tags |= code_tags(project.folder)
+        for tag, value in tags.items():
             client.set_tag(run_id, tag, value)
         if name := (_command_line() or {}).get("run_name"):
             client.set_tag(run_id, MLFLOW_RUN_NAME, name)
