@@ -42,7 +42,7 @@ def dataset_input(store: ClipStore, context: str) -> DatasetInput:
         name="clips",
         digest=store.digest,
         source_type="clip_store",
-        source=json.dumps({"uri": str(store.url)}),
+        source=json.dumps({"uri": str(store.url), "digest": store.digest}),
         schema=json.dumps({"mlflow_colspec": columns}),
         profile=json.dumps(profile),
     )

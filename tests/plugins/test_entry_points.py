@@ -27,6 +27,7 @@ def test_every_entry_point_is_installed_and_leads_somewhere():
     assert set(POINTS) == {
         "mlflow.project_backend",
         "mlflow.run_context_provider",
+        "mlflow.dataset_source",
     }
     for group, points in POINTS.items():
         installed = {e.name: e for e in entry_points(group=group)}
@@ -62,9 +63,12 @@ print(json.dumps({{
 """
     told = answer(program)
     assert "asd_experiments.plugins.run_context" in told["contexts"]
+    assert "asd_experiments.plugins.clip_store_source" in told["sources"]
     assert told["ours"] == [
         "asd_experiments",
+        "asd_experiments.errors",
         "asd_experiments.plugins",
+        "asd_experiments.plugins.clip_store_source",
         "asd_experiments.plugins.run_context",
         "asd_experiments.provenance",
     ]

@@ -150,7 +150,10 @@ def test_parameters_are_resolved_and_name_no_place_of_videos(done, config):
     assert (params["size"], params["overlays"], params["segment"]) == ("64", "true", "")
     assert (params["store"], params["flow_weights"]) == (Path(config.store).name, "")
     (dataset,) = done.inputs.dataset_inputs
-    assert json.loads(dataset.dataset.source) == {"uri": config.store}
+    assert json.loads(dataset.dataset.source) == {
+        "uri": config.store,
+        "digest": dataset.dataset.digest,
+    }
     assert done.data.tags["asd.data_digest"] == dataset.dataset.digest
 
 
