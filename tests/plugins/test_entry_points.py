@@ -28,6 +28,7 @@ def test_every_entry_point_is_installed_and_leads_somewhere():
         "mlflow.project_backend",
         "mlflow.run_context_provider",
         "mlflow.dataset_source",
+        "mlflow.model_evaluator",
     }
     for group, points in POINTS.items():
         installed = {e.name: e for e in entry_points(group=group)}

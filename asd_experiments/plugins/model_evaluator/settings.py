@@ -1,0 +1,70 @@
+"""What `evaluator_config` may say."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from asd_experiments.errors import InputError, all_problems, did_you_mean, rule_of
+
+_OF_MLFLOW = {"col_mapping"}  # other names for the columns of targets= and predictions=
+EXAMPLE = '{"group": "patient_id", "positive_class": "ASD"}'
+
+
+def _as_text(value: object) -> object:
+    """A class as a text; in a table it may be a number or a truth value."""
+    return value if value is None else str(value)
+
+
+ClassName = Annotated[str, BeforeValidator(_as_text)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class EvaluatorConfig:
+    """How a prediction table is to be read and judged."""
+
+    group: str
+    """Column that names what rows have in common, as a rule the patient: groups are drawn for the
+    intervals, never rows."""
+
+    positive_class: ClassName | None = None
+    """Which of two classes counts as positive."""
+
+    probabilities: dict[ClassName, str] | None = None
+    """Column with the probability of every class. None: `predictions=` holds that of the positive
+    one of two classes; without it, the columns `probability_<class>`."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """A case of two classes is called positive at this probability of the positive class, or above.
+    None: 0.5. Of three or more classes the most probable one is called."""
+
+    metric_prefix: Annotated[str, Field(pattern=r"^[\w.\-]*$", max_length=50)] = ""
+    """Begins the names of all metrics, and of the units in all names of tables and figures."""
+
+
+def read_config(given: Mapping[str, Any]) -> EvaluatorConfig:
+    """Check an evaluator's configuration.
+
+    Raises:
+        InputError: If anything in it is wrong; the message lists all problems.
+    """
+    given = {key: value for key, value in given.items() if key not in _OF_MLFLOW}
+    names = [f.name for f in fields(EvaluatorConfig)]
+    problems = [f"{k}: no such key{did_you_mean(str(k), names)}" for k in given if k not in names]
+    known = {key: value for key, value in given.items() if key in names}
+    try:
+        config = EvaluatorConfig(**known)
+    except ValidationError as error:
+        problems += [_problem(e["loc"], e["msg"], known) for e in error.errors()]
+    if problems:
+        raise InputError(all_problems("with evaluator_config", problems))
+    return config
+
+
+def _problem(place: tuple[int | str, ...], message: str, given: Mapping[str, Any]) -> str:
+    name = str(place[0])
+    if name not in given:
+        return f"{name}: must be given, as in evaluator_config={EXAMPLE}"
+    return f"{'.'.join(map(str, place))}: {rule_of(message)}, got {given[name]!r}"
