@@ -145,6 +145,7 @@ exclude: {fusion: gated}
         ("ema: [none, 0.9]", "should be a valid number, unable to parse string as a number, got"),
         ("folds: [3, 5]", "trials would be judged on different folds; write its one value under"),
         ("gradient_checkpointing: [true, false]", "it changes memory and time, not the result"),
+        ("final: [ensemble, refit]", "it chooses what the logged model answers with, not what"),
         ("device: [cpu, gpu]", "not part of a search space: where trials are trained is given to"),
         ("find_batch_size: [true]", "not part of a search space: the batch would follow the machi"),
         ("backbon: [c3d]", "no such parameter of train; did you mean 'backbone'?"),
