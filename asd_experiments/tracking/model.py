@@ -27,6 +27,7 @@ from asd_experiments.data.store_layout import video_key
 from asd_experiments.data.store_writer import StoreWriter
 from asd_experiments.data.video_file import file_sha256
 from asd_experiments.errors import InputError
+from asd_experiments.evaluation.predictions import probability_columns
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
 from asd_experiments.normalisation import Normalisation
 from asd_experiments.tracking.answers import RequestedVideo, VideoClips, answer_table
@@ -141,8 +142,9 @@ class TwoStreamVideoModel:
             by_stream=False,
         )
         places = clips[["clip_start", "clip_start_seconds"]]
+        columns = probability_columns(self.card.classes)
         per_network = [
-            pd.concat([places, table], axis=1).assign(fold=number)
+            pd.concat([places, table[columns]], axis=1).assign(fold=number)
             for number, table in zip(numbers, tables, strict=True)
         ]
         facts = store.videos.iloc[0]
@@ -186,8 +188,10 @@ class TwoStreamVideoModel:
     def network(self, number: int) -> TwoStream:
         """The network of a fold, counted from 0, or the refitted one; it is loaded once."""
         if number not in self._networks:
-            network = self.fresh_network()
-            network.load_state_dict(load_file(weights_file(self._folder, number)))
+            with torch.device("meta"):  # weights drawn at random would only be thrown away
+                network = self.fresh_network()
+            weights = load_file(weights_file(self._folder, number))
+            network.load_state_dict(weights, assign=True)
             self._networks[number] = network
         return self._networks[number]
 
