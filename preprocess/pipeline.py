@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from pydantic import TypeAdapter
+from zarr.abc.store import Store
 
 import asd_experiments
 from asd_experiments.config import PreprocessConfig
-from asd_experiments.data.store_layout import PreparedFrame, Presence, VideoFacts
+from asd_experiments.data.store_layout import PreparedFrame, Presence, VideoFacts, video_key
 from asd_experiments.data.store_writer import StoreWriter
 from asd_experiments.data.video_file import DEFAULT_BOUNDS, VideoBounds, file_sha256
 from asd_experiments.errors import InputError
@@ -138,6 +139,25 @@ class Preprocessor:
             if torch is None or not isinstance(error, torch.OutOfMemoryError):
                 raise
             return "it does not fit into the GPU's memory"
+        return None
+
+    def store_alone(self, video: Path, store: str | Store, *, label: str) -> str | None:
+        """Make a clip store of one video alone; say why it could not be.
+
+        Args:
+            video: The file.
+            store: Folder, or Zarr store object, to make it in.
+            label: What the store says that the video is labelled.
+
+        Raises:
+            StoreError: If the store cannot be written.
+            ScratchError: If there is no room for temporary files.
+        """
+        writer, sha256 = StoreWriter(store, self.recipe, self.backends), file_sha256(video)
+        if reason := self.failure(video, writer, source_sha256=sha256):
+            return reason
+        row = {"video": "video", "patient_id": "", "label": label}
+        writer.finish([{**row, "key": video_key(sha256)}], failures=[])
         return None
 
     def _frames(self, video: Video, person: Person) -> Iterator[PreparedFrame]:

@@ -105,9 +105,13 @@ _worker: Callable[[str], Any] | None = None
 
 
 def _prepare(plan: WorkPlan[Any]) -> None:
-    """Begin as a worker process: die at once when told to, and with the process that began it."""
     global _plan
     _plan = plan
+    begin_as_worker()
+
+
+def begin_as_worker() -> None:
+    """Begin as a worker process: die at once when told to, and with the process that began it."""
     # Blosc makes a lock, which would outlive a process that is killed; a lock for forks does not.
     multiprocessing.set_start_method("fork", force=True)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
