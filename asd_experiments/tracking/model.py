@@ -5,8 +5,8 @@ through `_load_pyfunc` of this module, whose code travels with the model.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,9 +23,6 @@ from safetensors.torch import load_file
 import asd_experiments
 from asd_experiments.data.clips import ClipDataset, list_clips
 from asd_experiments.data.store import ClipStore
-from asd_experiments.data.store_layout import video_key
-from asd_experiments.data.store_writer import StoreWriter
-from asd_experiments.data.video_file import file_sha256
 from asd_experiments.errors import InputError
 from asd_experiments.evaluation.predictions import probability_columns
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
@@ -33,6 +30,7 @@ from asd_experiments.normalisation import Normalisation
 from asd_experiments.tracking.answers import RequestedVideo, VideoClips, answer_table
 from asd_experiments.tracking.model_card import FINAL, ModelCard
 from asd_experiments.tracking.model_signature import PredictOptions
+from asd_experiments.tracking.video_input import AllowedInput, is_served, video_name
 from asd_experiments.training.prediction import predict_by_each
 from preprocess.decode import VideoError
 from preprocess.flags import judge
@@ -53,10 +51,12 @@ class TwoStreamVideoModel:
 
     Args:
         folder: The model's files.
+        allowed: What may be read for a request; by default, everything.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, allowed: AllowedInput | None = None) -> None:
         self._folder = folder
+        self._allowed = allowed or AllowedInput()
         self.card = ModelCard.read(folder / CARD)
         self._networks: dict[int, TwoStream] = {}
 
@@ -66,8 +66,9 @@ class TwoStreamVideoModel:
         """Classify videos.
 
         Args:
-            model_input: A column `video` with paths of video files and, if videos of a patient
-                are to be taken together, a column `patient_id`.
+            model_input: A column `video` with videos as base64, paths or URLs, see
+                `AllowedInput.video_file`, and, if videos of a patient are to be taken together, a
+                column `patient_id`.
             params: See `PredictOptions`.
 
         Returns:
@@ -81,7 +82,7 @@ class TwoStreamVideoModel:
         try:
             options = self.options(params)
             if "video" not in model_input.columns:
-                raise InputError("the input must have a column 'video' with paths of video files")
+                raise InputError("the input must have a column 'video' with one video in a row")
             if model_input.empty:
                 raise InputError("the input must have at least one row, got none")
         except InputError as error:
@@ -218,9 +219,9 @@ class TwoStreamVideoModel:
 
     def _row(self, cell: object, patient: str | None, options: PredictOptions) -> RequestedVideo:
         """Classify what one row of a request names, or say why that cannot be."""
-        name = str(cell)
+        name = video_name(cell)
         try:
-            with _video_file(cell) as video:
+            with self._allowed.video_file(cell) as video:
                 return RequestedVideo(name, patient, self.clips_of(video, options))
         except VideoError as error:
             return RequestedVideo(name, patient, problem=str(error))
@@ -228,12 +229,9 @@ class TwoStreamVideoModel:
     def _prepared(self, video: Path) -> ClipStore:
         """A clip store in memory that holds this video alone."""
         memory = zarr.storage.MemoryStore()
-        preprocessor, sha256 = self._preprocessor, file_sha256(video)
-        writer = StoreWriter(memory, preprocessor.recipe, preprocessor.backends)
-        if reason := preprocessor.failure(video, writer, source_sha256=sha256):
+        label = self.card.classes[0]
+        if reason := self._preprocessor.store_alone(video, memory, label=label):
             raise VideoError(reason)
-        row = {"video": "video", "patient_id": "", "label": self.card.classes[0]}
-        writer.finish([{**row, "key": video_key(sha256)}], failures=[])
         return ClipStore(memory)
 
     def _flags(self, store: ClipStore) -> str:
@@ -279,20 +277,11 @@ def load_trial_model(uri: str) -> TwoStreamVideoModel:
 
 def _load_pyfunc(path: str) -> TwoStreamVideoModel:
     """Load the model; MLflow calls this by its name."""
-    return TwoStreamVideoModel(Path(path))
+    if is_served():
+        from asd_experiments.tracking.serving import served_model  # which stands on this module
 
-
-@contextmanager
-def _video_file(cell: object) -> Iterator[Path]:
-    """The file that a cell of the column `video` names.
-
-    Raises:
-        VideoError: If there is none.
-    """
-    video = Path(str(cell))
-    if not video.is_file():
-        raise VideoError("there is no such file")
-    yield video
+        return served_model(Path(path))
+    return TwoStreamVideoModel(Path(path), AllowedInput.told(os.environ, served=False))
 
 
 def _patients(request: pd.DataFrame) -> list[str | None]:

@@ -18,11 +18,13 @@ from asd_experiments.tracking.model_signature import signature
 
 REQUIREMENTS = (
     "av",
+    "fsspec",
     "jaxtyping",
     "mlflow",
     "numpy",
     "opencv-python-headless",
     "pandas",
+    "pebble",
     "pydantic",
     "pytorchvideo",
     "safetensors",
