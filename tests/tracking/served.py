@@ -30,14 +30,11 @@ _NETWORK = {
 }
 
 
-def register_untrained(folder: Path) -> Path:
+def register_untrained(folder: Path) -> None:
     """Log and register a model of two folds to the tracking store in use.
 
     Args:
-        folder: An empty folder.
-
-    Returns:
-        Folder of the model's own files.
+        folder: An empty folder for its files.
     """
     writer = TrialModelWriter(folder)
     for fold in range(2):
@@ -61,7 +58,6 @@ def register_untrained(folder: Path) -> Path:
         uri = writer.log(card, {})
     version = mlflow.register_model(uri, NAME)
     MlflowClient().set_registered_model_alias(NAME, ALIAS, version.version)
-    return folder
 
 
 class Answer(NamedTuple):

@@ -17,14 +17,14 @@ from mlflow.pyfunc import scoring_server
 from mlflow.pyfunc.scoring_server import InvocationsResponse
 
 from asd_experiments.errors import InputError
-from asd_experiments.tracking.model import TwoStreamVideoModel
+from asd_experiments.tracking.model import load_trial_model
 from asd_experiments.tracking.model_signature import output_columns
 from asd_experiments.tracking.serving import ServingLimits, guard_scoring_server
 from asd_experiments.tracking.video_input import ROOTS
 from tests.preprocess.encode import encode, numbered
 from tests.preprocess.films import ellipse, film, walk, wall, write_video
 from tests.preprocess.test_isolated import bomb
-from tests.tracking.served import Answer, Server, register_untrained, serve
+from tests.tracking.served import ADDRESS, Answer, Server, register_untrained, serve
 
 HEIGHT, WIDTH = 96, 160
 
@@ -95,10 +95,11 @@ def test_a_request_is_not_sent_back(guarded) -> None:
 
 
 @pytest.fixture(scope="module")
-def model_files(project_folder: Path) -> Path:
-    folder = project_folder / "files"
-    folder.mkdir()
-    return register_untrained(folder)
+def registered(project_folder: Path) -> str:
+    """Address of a registered model."""
+    (project_folder / "files").mkdir()
+    register_untrained(project_folder / "files")
+    return ADDRESS
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def sent(video: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(model_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(registered: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server as it is without any setting."""
     folder = tmp_path_factory.mktemp("server")
     with serve(folder / "log", {"TMPDIR": str(folder)}) as server:
@@ -164,7 +165,7 @@ def refusal(answer: Answer) -> str:
 
 
 @pytest.mark.slow
-def test_a_video_is_classified(server: Server, videos: Path, model_files: Path) -> None:
+def test_a_video_is_classified(server: Server, videos: Path, registered: str) -> None:
     answer = server.classify(sent(videos / "walk.mp4"))
     assert answer.status == 200, answer
     (row,) = answer.rows
@@ -172,7 +173,7 @@ def test_a_video_is_classified(server: Server, videos: Path, model_files: Path) 
     assert row["video"].endswith("characters of base64")
     assert row["problem"] == "" and row["num_clips"] == 5
     assert row["decision"] in ("ASD", "non_ASD")
-    model = TwoStreamVideoModel(model_files)
+    model = load_trial_model(registered)
     (expected,) = model.predict(pd.DataFrame({"video": [str(videos / "walk.mp4")]})).to_dict(
         "records"
     )
@@ -322,7 +323,7 @@ def test_a_body_of_200_mb_is_refused(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_operator_allows_is_read(model_files: Path, videos: Path, tmp_path: Path) -> None:
+def test_what_the_operator_allows_is_read(registered: str, videos: Path, tmp_path: Path) -> None:
     """And two workers answer, within other limits."""
     settings = {ROOTS: str(videos), "ASD_VIDEO_MOST_FRAMES": "45"}
     with serve(tmp_path / "log", settings, "--workers", "2") as server:
