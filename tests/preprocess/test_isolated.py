@@ -18,6 +18,8 @@ from preprocess import isolated
 from preprocess.isolated import IsolatedPreprocessor
 from tests.preprocess.encode import encode, numbered
 
+pytestmark = pytest.mark.slow
+
 MOST_BYTES = 2**30
 RECIPE = PreprocessConfig(videos="none", labels="none", size=48).recipe
 
