@@ -7,7 +7,6 @@ true ends.
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event, Thread
@@ -76,7 +75,8 @@ def _tune(work: Work, resources: dict[str, float], most_at_a_time: int | None) -
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it ends as if all were done
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # files beside MLflow's
     tuner = tune.Tuner(
-        tune.with_resources(partial(_train, work=work), resources),
+        # In Ray's memory: what belongs to the function itself, Tune writes into files.
+        tune.with_resources(tune.with_parameters(_train, work=work), resources),
         tune_config=tune.TuneConfig(
             search_alg=_Searcher(work.study),
             scheduler=_scheduler(work),

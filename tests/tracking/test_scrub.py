@@ -130,7 +130,9 @@ def test_without_yes_nothing_is_changed_and_all_is_listed(trial, capsys, tmp_pat
 
 
 @pytest.mark.slow
-def test_what_is_scrubbed_is_judged_and_compared_as_before(trial, capsys):
+def test_what_is_scrubbed_is_judged_and_compared_as_before(project_folder, capsys):
+    use_tracking_store()
+    trial = carelessly_logged()
     predictions = pd.read_parquet(artifact(trial, "predictions.parquet"))
     other = finished_trial()
     scrubbed_by = scrub(ScrubConfig(run=trial, yes=True))
