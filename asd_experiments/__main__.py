@@ -42,6 +42,7 @@ COMMANDS = {
     "scrub": Command(config.ScrubConfig, "asd_experiments.tracking.scrub", "scrub"),
     "sweep": Command(config.SweepConfig, "asd_experiments.search.sweep", "sweep"),
     "ablation": Command(config.AblationConfig, "asd_experiments.reporting.ablation", "ablation"),
+    "promote": Command(config.PromoteConfig, "asd_experiments.registry.promote", "promote"),
     "explain": Command(config.ExplainConfig, "asd_experiments.tracking.explanation", "explain"),
 }
 

@@ -58,6 +58,7 @@ PersonFinderName = Literal["motion", "detectron2", "torchvision", "onnx"]
 SegmenterName = Literal["background", "grabcut", "torchvision"]
 UnitName = Literal["patient", "video", "clip"]
 FlowName = Literal["dis", "raft_small", "raft_large"]
+RuleName = Literal["superior", "non_inferior"]
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -573,6 +574,61 @@ class AblationConfig:
             raise ValueError(f"give one of sweep=, runs= and experiment=, got {found}")
         if self.filter and not self.experiment:
             raise ValueError("filter: belongs to experiment=, which is not given")
+        return self
+
+
+REGISTERED_MODEL = "asd-two-stream"
+"""Name under which sweeps register their best models."""
+
+
+@dataclass(frozen=True, config=_SETTINGS)
+class PromoteConfig:
+    """Compare a registered version with the champion on the same test patients; promote it."""
+
+    version: Annotated[str | None, Unset] = None
+    """Version to compare: its number or an alias, such as candidate."""
+
+    run: Annotated[str | None, Unset] = None
+    """Id of the run of a finished trial, in the place of a version: its model is registered
+    first."""
+
+    name: Text = REGISTERED_MODEL
+    """Registered model that it is a version of."""
+
+    rule: Annotated[RuleName | None, Unset] = None
+    """When the alias champion moves by itself. superior: the lower limit of the difference in test
+    AUROC is above 0; non_inferior: above minus the margin. Not given: it stays."""
+
+    margin: Annotated[float | None, Field(gt=0, lt=0.5), Unset] = None
+    """Largest loss of AUROC that rule=non_inferior accepts."""
+
+    yes: bool = False
+    """Move the alias champion to the version, whatever the figures say."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the bootstrap."""
+
+    run_name: Annotated[str | None, Unset] = None
+    """Name of the run in MLflow. Not given: promote and the version."""
+
+    @model_validator(mode="after")
+    def _one_version(self) -> "PromoteConfig":
+        if (self.version is None) == (self.run is None):
+            found = "both" if self.version else "neither"
+            raise ValueError(f"give version= or run=, one of them, got {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_move(self) -> "PromoteConfig":
+        if self.yes and self.rule:
+            raise ValueError("yes=true moves the alias whatever rule= says; leave one of them out")
+        if self.rule == "non_inferior" and self.margin is None:
+            raise ValueError(
+                "rule=non_inferior needs margin=, the largest loss of AUROC that you accept, "
+                "such as 0.05"
+            )
+        if self.margin is not None and self.rule != "non_inferior":
+            raise ValueError("margin: belongs to rule=non_inferior, which is not given")
         return self
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from asd_experiments.config import (
     ExplainConfig,
     PreprocessConfig,
+    PromoteConfig,
     SimulateConfig,
     SweepConfig,
     TrainConfig,
@@ -171,3 +172,20 @@ def test_a_cluster_is_only_rays():
 def test_what_cannot_be_explained_is_refused(settings, message):
     with pytest.raises(ValidationError, match=message):
         ExplainConfig(**{"run": "r", **settings})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "give version= or run=, one of them, got neither"),
+        ({"version": "2", "run": "abc"}, "give version= or run=, one of them, got both"),
+        ({"version": "2", "yes": "true", "rule": "superior"}, "yes=true moves the alias whatever"),
+        ({"version": "2", "rule": "non_inferior"}, "rule=non_inferior needs margin="),
+        ({"version": "2", "margin": "0.05"}, "margin: belongs to rule=non_inferior"),
+        ({"version": "2", "rule": "better"}, "should be 'superior' or 'non_inferior'"),
+        ({"version": "2", "name": " "}, "must not be empty"),
+    ],
+)
+def test_a_promotion_says_what_is_promoted_and_when(given, message):
+    with pytest.raises(ValidationError, match=message):
+        PromoteConfig(**given)

@@ -213,3 +213,7 @@ def test_the_registered_model_is_reached_from_sweep_and_trial(site, runs, pictur
     source = version.get_by_role("link", name=site.best)
     expect(source).to_have_attribute("href", re.compile(site.version.run_id))
     picture(version, "model")
+    card = leads_to(version, "Model card").frame_locator("iframe")
+    expect(card.get_by_role("heading", name="Model card: asd-two-stream version 1")).to_be_visible()
+    expect(card.get_by_role("heading", name="Caveats and recommendations")).to_be_visible()
+    expect(card.locator("figure").filter(has_text="Flow of participants")).to_be_visible()

@@ -74,7 +74,9 @@ def test_the_lock_files_name_no_address():
     assert "://" not in text and "--index" not in text and "--find-links" not in text
 
 
-@pytest.mark.parametrize("module", ["reporting.ablation", "search.nodes", "tracking.evaluation"])
+@pytest.mark.parametrize(
+    "module", ["reporting.ablation", "registry.promote", "search.nodes", "tracking.evaluation"]
+)
 def test_what_trains_nothing_does_not_wait_for_pytorch(module):
     """Its import takes longer than the command."""
     code = f"import sys, asd_experiments.{module}; print('torch' in sys.modules)"

@@ -14,13 +14,22 @@ from typing import Any
 import optuna
 from optuna.study import Study
 
-from asd_experiments.config import SweepConfig, TrainConfig, as_text, close_defaults
+from asd_experiments.config import (
+    REGISTERED_MODEL,
+    SweepConfig,
+    TrainConfig,
+    as_text,
+    close_defaults,
+)
 from asd_experiments.data.storage import absolute_url
 from asd_experiments.data.store import ClipStore
 from asd_experiments.demo import DEMO_DEFAULTS, demo_store
 from asd_experiments.errors import InputError
 from asd_experiments.interruption import Interrupted
 from asd_experiments.pseudonyms import PARAMETER, Pseudonyms
+from asd_experiments.registry.card import CARD_PAGE
+from asd_experiments.registry.records import describe
+from asd_experiments.registry.versions import CANDIDATE, register
 from asd_experiments.search import report
 from asd_experiments.search import study as studies
 from asd_experiments.search.choosing import pruning_of
@@ -30,6 +39,7 @@ from asd_experiments.search.reader import load_space
 from asd_experiments.search.space import SearchSpace
 from asd_experiments.search.values import Value
 from asd_experiments.tracking.anonymity import begin_pseudonyms, same_pseudonyms, told_by
+from asd_experiments.tracking.finished_trial import FinishedTrial
 from asd_experiments.tracking.links import (
     artifact_link,
     compare_link,
@@ -46,11 +56,8 @@ from asd_experiments.tracking.runs import (
     where_to_see,
 )
 from asd_experiments.tracking.sweep import (
-    ALIAS,
-    REGISTERED_MODEL,
     log_sweep_end,
     log_sweep_start,
-    register,
     settle,
     trial_runs,
 )
@@ -326,17 +333,20 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
     metrics = begun.task.metrics
     table = report.trial_table(study, metrics, {key: run.info.run_id for key, run in runs.items()})
     best, told, to_best = report.best_trial(study), "No trial has finished.", []
+    version = None
     figures: dict[str, float] = {"num_trials": float(len(table))}
     if best is not None:
         run = runs[studies.key_of(best)]
-        version = register(run)
+        version = register(run, REGISTERED_MODEL)
+        number = str(version.version)
         told = (
-            f"Best: {run.info.run_name}, registered as `models:/{REGISTERED_MODEL}/{version}`, "
-            f"alias `{ALIAS}`."
+            f"Best: {run.info.run_name}, registered as `models:/{REGISTERED_MODEL}/{number}`, "
+            f"alias `{CANDIDATE}`."
         )
         to_best = [
             run_link(run, "the best trial"),
-            version_link(REGISTERED_MODEL, version, "its model"),
+            version_link(REGISTERED_MODEL, number, "its model"),
+            artifact_link(run.info.run_id, CARD_PAGE, "its card"),
         ]
         if COLLAPSED in run.data.tags:
             told += " Its networks have collapsed (see its run): do not take it for a classifier."
@@ -361,6 +371,8 @@ def _finish(study: Study, begun: _Sweep, space: SearchSpace) -> int:
         figures,
         report.note_of(study, metrics, table, cost, links, told),
     )
+    if best is not None and version is not None:  # its card tells how the sweep ended
+        describe(version, FinishedTrial.of(runs[studies.key_of(best)]))
     print(told)
     return int((table["state"] == "FAIL").sum())
 

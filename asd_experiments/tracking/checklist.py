@@ -198,11 +198,42 @@ def log_checklist(run_id: str, *, has_readers: bool) -> None:
         run_id: A trial's run that holds everything else already.
         has_readers: Whether the labels of its videos hold answers of readers.
     """
-    client = MlflowClient()
-    found = {*_contents(client.get_run(run_id)), f"file {_FILE}"}
-    if has_readers:
-        found.add("readers videos.csv")
-    client.log_text(run_id, checklist(found), _FILE)
+    MlflowClient().log_text(run_id, checklist(_found(run_id, has_readers)), _FILE)
+
+
+class OpenItem(NamedTuple):
+    """Something asked for that a run does not show, or only in part."""
+
+    what: str
+    asked_by: str
+    state: str
+    remedy: str
+
+
+def open_items(run_id: str, *, has_readers: bool) -> list[OpenItem]:
+    """What the reporting standards ask for and a trial's run does not wholly show.
+
+    Args:
+        run_id: Run of a finished trial.
+        has_readers: Whether the labels of its videos hold answers of readers.
+    """
+    found = _found(run_id, has_readers)
+    states = ((item, _state(item, found)) for item in ITEMS)
+    return [
+        OpenItem(item.what, item.asked_by, state, item.otherwise or "the command `evaluate`")
+        for item, state in states
+        if state != "yes"
+    ]
+
+
+def _found(run_id: str, has_readers: bool) -> set[str]:
+    found = {*_contents(MlflowClient().get_run(run_id)), f"file {_FILE}"}
+    return found | ({"readers videos.csv"} if has_readers else set())
+
+
+def _state(item: _Item, found: Collection[str]) -> str:
+    there = [name for name in item.evidence if name in found]
+    return "no" if not there else "yes" if len(there) == len(item.evidence) else "in part"
 
 
 def checklist(found: Collection[str]) -> str:
@@ -221,9 +252,8 @@ def checklist(found: Collection[str]) -> str:
         "|---|---|---|---|---|",
     ]
     for number, item in enumerate(ITEMS, start=1):
-        there = [name for name in item.evidence if name in found]
-        state = "no" if not there else "yes" if len(there) == len(item.evidence) else "in part"
         where = "; ".join(_places(item, found))
+        state = _state(item, found)
         lines.append(f"| {number} | {item.what} | {item.asked_by} | {state} | {where} |")
     return "\n".join(lines) + "\n"
 

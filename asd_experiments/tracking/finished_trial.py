@@ -161,7 +161,8 @@ def _unquoted(value: str) -> str:
 def read_table(run: Run, name: str) -> pd.DataFrame | None:
     """A table among the artifacts of a run; None if it has none of that name."""
     client = MlflowClient()
-    if name not in {item.path for item in client.list_artifacts(run.info.run_id)}:
+    folder_of_it = name.rpartition("/")[0] or None
+    if name not in {item.path for item in client.list_artifacts(run.info.run_id, folder_of_it)}:
         return None
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for every table
     with TemporaryDirectory(prefix="table_") as folder:

@@ -46,7 +46,7 @@ class Optimism:
 
     nested: Estimate | None
     """Test value of the choice itself: every fold's test patients judged by the trial that this
-    fold's validation patients choose. None if the trials do not have the same folds."""
+    fold's validation patients choose. None if the trials are not given, or have other folds."""
 
     def told(self) -> str:
         """What the figures say, in plain words."""
@@ -59,22 +59,23 @@ class Optimism:
             ", is how much better it looked. Report the test figure, not the validation figure."
         )
         if self.nested is None:
-            return f"{told} {_PART_OF_THE_CHOICE}"
+            return f"{told} {PART_OF_THE_CHOICE}"
         return (
-            f"{told} {_PART_OF_THE_CHOICE} Chosen anew in every fold by that fold's validation "
+            f"{told} {PART_OF_THE_CHOICE} Chosen anew in every fold by that fold's validation "
             f"patients alone, the test {name} is {figure_text(self.nested)}: this figure owes "
             "nothing to the choice."
         )
 
 
-_PART_OF_THE_CHOICE = (
+PART_OF_THE_CHOICE = (
     "No network had seen its test patients, but they were validation patients of other folds and "
     "so had a part in the choice of the configuration."
 )
+"""Of every configuration that was chosen among several."""
 
 
 def optimism(
-    trial: FinishedTrial, judged: str, others: Sequence[FinishedTrial], *, seed: int = 0
+    trial: FinishedTrial, judged: str, others: Sequence[FinishedTrial] = (), *, seed: int = 0
 ) -> Optimism | None:
     """Compare what a trial was chosen by with what its outer test patients say.
 
@@ -84,7 +85,7 @@ def optimism(
     Args:
         trial: The trial that a sweep chose.
         judged: The metric that it was chosen by.
-        others: All finished trials of the sweep, it among them.
+        others: All finished trials of the sweep, it among them; none: `nested` is not computed.
         seed: Seed of the draws.
 
     Returns:
@@ -123,7 +124,7 @@ def _nested(
 ) -> Estimate | None:
     """Judge every fold's test patients by the trial that the fold's validation patients choose."""
     tested = [trial.predictions.cases("test", unit) for trial in trials]
-    if len({_folds_of(cases) for cases in tested}) > 1:
+    if not tested or len({_folds_of(cases) for cases in tested}) > 1:
         return None
     validated = [dict(t.predictions.cases("val", unit).by_fold()) for t in trials]
     parts, thresholds = [], {}

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -18,20 +17,13 @@ from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import log_dataset, store_origin
 from asd_experiments.tracking.finished_sweep import TRIALS
 from asd_experiments.tracking.runs import (
-    MODEL,
     close_as_killed,
     log_metrics,
     log_parameters,
     runs_below,
 )
 
-REGISTERED_MODEL = "asd-two-stream"
-"""Name under which the best models of sweeps are registered."""
-
 _STORE = "store.json"
-
-ALIAS = "candidate"
-"""Alias of the version that the last sweep registered."""
 
 
 def log_sweep_start(
@@ -104,14 +96,3 @@ def log_sweep_end(
     client.log_text(run_id, page, "sweep.html")
     log_metrics(run_id, metrics)
     client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
-
-
-def register(run: Run) -> str:
-    """Register the model of a trial as `REGISTERED_MODEL`; the number of the version."""
-    version = mlflow.register_model(run.data.tags[MODEL], REGISTERED_MODEL)
-    client = MlflowClient()
-    client.set_registered_model_alias(REGISTERED_MODEL, ALIAS, version.version)
-    client.set_model_version_tag(
-        REGISTERED_MODEL, version.version, "asd.trial_run", run.info.run_id
-    )
-    return str(version.version)

@@ -1,7 +1,6 @@
 """The command on a finished sweep, and what a reader finds in MLflow."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.reporting.ablation import ablation
 from asd_experiments.tracking.finished_trial import FinishedTrial
 from asd_experiments.tracking.optimism import optimism
+from tests.pages import Tags
 
 from .builders import READERS, log_sweep, log_trial, predictions
 
@@ -60,29 +60,6 @@ def refusal(**parameters: object) -> str:
     return str(caught.value)
 
 
-class _Tags(HTMLParser):
-    """Counts tags and keeps those that were not closed."""
-
-    VOID = ("meta", "br", "path", "use", "link", "image")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append(tag)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-
 def test_a_sweep_becomes_a_table_in_every_form(sweep, made):
     client, run_id = MlflowClient(), made
     run = client.get_run(run_id)
@@ -101,7 +78,7 @@ def test_a_sweep_becomes_a_table_in_every_form(sweep, made):
     assert f"{len(GRID) + 2} trials were run" in note
     assert f"/runs/{sweep}" in note and "#/compare-runs?runs=" in note
     page = artifact(run_id, "ablation.html").read_text()
-    tags = _Tags()
+    tags = Tags()
     tags.feed(page)
     assert tags.open == [] and tags.seen.count("svg") == 5
     assert not re.search(r"(src|href)=\"(?!#)", page)  # nothing is fetched

@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from asd_experiments.config import SweepConfig
+from asd_experiments.config import REGISTERED_MODEL, SweepConfig
 from asd_experiments.errors import InputError
 from asd_experiments.pseudonyms import Pseudonyms, read_key
+from asd_experiments.registry.versions import CANDIDATE
 from asd_experiments.search.sweep import _locked, _Sweep, sweep
-from asd_experiments.tracking.sweep import ALIAS, REGISTERED_MODEL
 from tests.search.files import TRAINED
 
 ROOT = Path(__file__).parents[2]
@@ -68,8 +68,13 @@ def assert_told_truly(run_id: str) -> None:
         assert logged["Objective/val/patient/loss"] == trial["val/patient/loss"]
     assert whole.data.metrics["best/val/patient/loss"] == finished["val/patient/loss"].min()
     assert table["run_id"][0] == finished["run_id"].iloc[0]
-    version = client.get_model_version_by_alias(REGISTERED_MODEL, ALIAS)
+    version = client.get_model_version_by_alias(REGISTERED_MODEL, CANDIDATE)
     assert version.tags["asd.trial_run"] == table["run_id"][0]
+    assert version.tags["asd.model_card"] == f"runs:/{version.run_id}/model_card.html"
+    card = Path(client.download_artifacts(version.run_id, "model_card.md")).read_text()
+    assert f"{len(table)} configurations were tried by sweep small" in card
+    assert "this is the one that the sweep chose, by val/patient/loss" in card
+    assert "## Intended use" in version.description and "](#/experiments/" in version.description
     note = whole.data.tags["mlflow.note.content"]
     assert f"{len(table)} configurations were tried" in note and "#/compare-runs?runs=" in note
     page = Path(client.download_artifacts(run_id, "sweep.html")).read_text()
