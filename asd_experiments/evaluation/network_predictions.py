@@ -9,6 +9,7 @@ import pandas as pd
 
 from asd_experiments.evaluation.cases import Predictions
 from asd_experiments.evaluation.predictions import (
+    SCORE_PREFIXES,
     Split,
     Unit,
     class_probabilities,
@@ -46,7 +47,8 @@ class NetworkPredictions(Predictions):
         columns = probability_columns(self.classes)
         scaled = at_temperature(class_probabilities(by_network, self.classes), own)
         by_network[columns] = scaled
-        keys = [name for name in by_network.columns if name not in {*columns, "fold"}]
+        scores = ("fold", *SCORE_PREFIXES)
+        keys = [name for name in by_network.columns if not str(name).startswith(scores)]
         means = by_network.groupby(keys, sort=True)[columns].mean().reset_index()
         means.insert(0, "fold", _ONE)
         return means

@@ -23,7 +23,9 @@ def predictions() -> NetworkPredictions:
     columns = ["fold", "patient_id", "video", "clip_start", "label", "probability_ASD"]
     table = pd.DataFrame(CLIPS, columns=columns).assign(clip_start_seconds=0.0, split="test")
     table = table.assign(
-        group=table["patient_id"], probability_non_ASD=1 - table["probability_ASD"]
+        group=table["patient_id"],
+        probability_non_ASD=1 - table["probability_ASD"],
+        appearance_ASD=[0.1 * number for number in range(len(table))],
     )
     return NetworkPredictions(
         table, ["ASD", "non_ASD"], "ASD", temperatures={0: 1.0, 1: 2.0}, threshold=0.6
