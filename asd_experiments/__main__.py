@@ -44,6 +44,7 @@ COMMANDS = {
     "ablation": Command(config.AblationConfig, "asd_experiments.reporting.ablation", "ablation"),
     "promote": Command(config.PromoteConfig, "asd_experiments.registry.promote", "promote"),
     "explain": Command(config.ExplainConfig, "asd_experiments.tracking.explanation", "explain"),
+    "predict": Command(config.PredictConfig, "asd_experiments.prediction.predict", "predict"),
 }
 
 

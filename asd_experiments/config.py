@@ -692,6 +692,61 @@ class ExplainConfig:
 
 
 @dataclass(frozen=True, config=_SETTINGS)
+class PredictConfig:
+    """Classify videos with a logged model; with labels, validate it on patients it never saw."""
+
+    model: Text
+    """Address of a logged model, such as models:/asd-two-stream@champion, or the id of the run of
+    a training."""
+
+    videos: Text
+    """Folder of the videos: every video file below it or, with labels, those that they name."""
+
+    out: Text
+    """File for the answers, a row per video; its ending, .parquet or .csv, says how it is written.
+    With labels a second one of the same name and _patients has a row per patient."""
+
+    labels: Annotated[str | None, Unset] = None
+    """CSV file with the columns video, patient_id and label, of patients that the model was not
+    trained on. What it says of them is then judged."""
+
+    fold: Annotated[int, Field(ge=-1)] = -1
+    """Fold whose network answers, counted from 0; -1: all of them together, or the refitted network
+    if the model has one."""
+
+    clip_stride: Annotated[PositiveInt | None, Unset] = None
+    """Frames from the start of a clip to the next one's. Not given: as trained."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Clips that a network sees at once."""
+
+    device: Device = "auto"
+    """Where the networks compute; auto takes a GPU when there is one."""
+
+    workers: Annotated[PositiveInt | None, Unset] = None
+    """Videos worked on at a time, each in a process of its own that holds the model. Not given: one
+    per core that this process may use (one if a GPU does the work); on a Ray cluster, as many as it
+    has room for."""
+
+    ray_address: Annotated[str | None, Unset] = None
+    """Ray cluster to spread the videos over: host:port, or auto for the one that this machine
+    belongs to. Not given: this machine alone."""
+
+    pseudonym_key: Annotated[str | None, Unset] = None
+    """File of the key that made the pseudonyms of the model's trial, by which its patients are
+    recognised among those of the labels. Not given: your own."""
+
+    run_name: Annotated[str | None, Unset] = None
+    """Name of the run in MLflow. Not given: predict, or external validation, and the model."""
+
+    @model_validator(mode="after")
+    def _known_ending(self) -> "PredictConfig":
+        if not self.out.endswith((".parquet", ".csv")):
+            raise ValueError(f"out must end in .parquet or .csv, got {self.out!r}")
+        return self
+
+
+@dataclass(frozen=True, config=_SETTINGS)
 class TrialConfig(TrainConfig):
     """A `TrainConfig` in which no number is left open but what follows from another one."""
 

@@ -75,7 +75,11 @@ def test_the_lock_files_name_no_address():
 
 
 @pytest.mark.parametrize(
-    "module", ["reporting.ablation", "registry.promote", "search.nodes", "tracking.evaluation"]
+    "module",
+    [
+        *("reporting.ablation", "registry.promote", "search.nodes", "tracking.evaluation"),
+        "prediction.cluster",
+    ],
 )
 def test_what_trains_nothing_does_not_wait_for_pytorch(module):
     """Its import takes longer than the command."""

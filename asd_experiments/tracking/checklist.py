@@ -8,6 +8,12 @@ from mlflow.tracking import MlflowClient
 
 from asd_experiments.tracking.finished_trial import PREDICTIONS
 
+VALIDATES = "asd.validates"
+"""Tag of a run of external validation: run of the trial whose model is validated."""
+
+VALIDATED_BY = "asd.externally_validated_by"
+"""Tag of a trial's run, and of its model's version: its latest run of external validation."""
+
 _FILE = "checklist.md"
 _FOLDERS = ("tables", "figures")
 
@@ -26,6 +32,9 @@ class _Item(NamedTuple):
     otherwise: str = ""
     """How it is had where the run does not have it, or what no run can show."""
 
+    of_trial: bool = False
+    """Whether a run of external validation leaves it to the run of the model's trial."""
+
 
 ITEMS = (
     _Item(
@@ -43,11 +52,13 @@ ITEMS = (
         "fold manifest; no group in two parts of a fold is checked when folds are made and read",
         "CLAIM 20-21, TRIPOD 12a",
         ("file folds.csv", "parameter group_by"),
+        of_trial=True,
     ),
     _Item(
         "preprocessing: parameters, methods with their versions, failures",
         "CLAIM 9-13, STARD 15-16",
         ("file store.json", "dataset clips"),
+        of_trial=True,
     ),
     _Item(
         "the model: architecture, parameters, initial weights, software, seed, hardware, time",
@@ -61,12 +72,14 @@ ITEMS = (
             "tag asd.model",
         ),
         "training time of every fold: metric `seconds` of its run; software: the model's files",
+        of_trial=True,
     ),
     _Item(
         "how the model was selected, among how many; nested",
         "CLAIM 26, TRIPOD 12",
         ("parameter inner_folds", "file folds.csv"),
         "of a trial in a sweep: number of trials and rule are in the sweep's run",
+        of_trial=True,
     ),
     _Item(
         "positive class; threshold and where it was chosen (inner validation, Youden)",
@@ -144,12 +157,14 @@ ITEMS = (
             "metric test/patient/auroc_fold_sd",
             "file tables/learning_curves.csv",
         ),
+        of_trial=True,
     ),
     _Item(
         "comparison with another trial on the same patients",
         "CLAIM 29, STARD 14",
         (),
         "needs two trials: the command `ablation`",
+        of_trial=True,
     ),
     _Item(
         "subgroups",
@@ -162,6 +177,7 @@ ITEMS = (
         "CLAIM 30, STARD 17",
         (),
         "needs several trials: a sweep over `seed`, `folds` or `clip_stride`",
+        of_trial=True,
     ),
     _Item(
         "failure analysis: misclassified patients and their worst clips",
@@ -177,14 +193,15 @@ ITEMS = (
     _Item(
         "external validation",
         "CLAIM 32, TRIPOD",
-        (),
-        "needs patients from elsewhere: the logged model classifies their videos",
+        (f"tag {VALIDATED_BY}",),
+        "needs patients from elsewhere: the command `predict` with their labels",
     ),
     _Item(
         "reader study",
         "STARD 10-13",
         ("readers videos.csv",),
         "add the readers' answers to the labels (reader_*) and run preprocess again",
+        of_trial=True,
     ),
     _Item("this checklist", "all", (f"file {_FILE}",)),
 )
@@ -236,11 +253,29 @@ def _state(item: _Item, found: Collection[str]) -> str:
     return "no" if not there else "yes" if len(there) == len(item.evidence) else "in part"
 
 
-def checklist(found: Collection[str]) -> str:
+def log_external_checklist(run_id: str) -> None:
+    """Log the checklist of a run of external validation that holds everything else already."""
+    client = MlflowClient()
+    found = {*_contents(client.get_run(run_id)), f"file {_FILE}"}
+    client.log_text(run_id, checklist(found, [_in_external(item) for item in ITEMS]), _FILE)
+
+
+def _in_external(item: _Item) -> _Item:
+    """What stands for an item's evidence where there are no folds and no names."""
+    kept = [name for name in item.evidence if "_by_fold_" not in name and "videos.csv" not in name]
+    names = [
+        name.replace("metric test/", "metric external/").replace(VALIDATED_BY, VALIDATES)
+        for name in kept
+    ]
+    return item._replace(evidence=names)
+
+
+def checklist(found: Collection[str], items: Sequence[_Item] = ITEMS) -> str:
     """The checklist as a Markdown table.
 
     Args:
         found: What a run holds, each as `kind name`.
+        items: What is asked for.
     """
     lines = [
         "# Reporting checklist",
@@ -251,7 +286,12 @@ def checklist(found: Collection[str]) -> str:
         "| # | asked for | by | filled | where |",
         "|---|---|---|---|---|",
     ]
-    for number, item in enumerate(ITEMS, start=1):
+    is_external = items is not ITEMS
+    for number, item in enumerate(items, start=1):
+        if is_external and item.of_trial:
+            line = f"| {number} | {item.what} | {item.asked_by} | by the trial | the trial's run |"
+            lines.append(line)
+            continue
         where = "; ".join(_places(item, found))
         state = _state(item, found)
         lines.append(f"| {number} | {item.what} | {item.asked_by} | {state} | {where} |")
