@@ -135,7 +135,7 @@ class ServedModel(TwoStreamVideoModel):
     def predict(
         self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Classify videos, see `TwoStreamVideoModel.predict`; what is not known is None, not NaN.
+        """Classify videos when it is their turn, see `TwoStreamVideoModel.predict`.
 
         Raises:
             MlflowException: As there, and if its turn does not come in time.
@@ -148,10 +148,9 @@ class ServedModel(TwoStreamVideoModel):
             )
         try:
             self._deadline = deadline
-            answers = super().predict(model_input, params)
+            return super().predict(model_input, params)
         finally:
             self._turn.release()
-        return answers.astype(object).where(answers.notna(), None)
 
     def options(self, params: Mapping[str, Any] | None = None) -> PredictOptions:
         """Check the parameters of a prediction; strangers may not ask for any amount of work.
