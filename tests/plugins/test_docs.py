@@ -17,6 +17,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Hint. Inferred schema contains integer column:UserWarning"),
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
+    # Its way of waiting for the import of libraries that it can log, if they come that late.
+    pytest.mark.filterwarnings("ignore:_ImportHookChainedLoader:ImportWarning"),
 ]
 
 
@@ -85,8 +87,24 @@ def test_model_evaluator(folder, capsys):
     again = type(result).load(_saved(result, folder))
     assert again.metrics == result.metrics and again.artifacts.keys() == result.artifacts.keys()
     run_python(three, names, folder)
-    assert re.fullmatch(r"(0\.\d\d|1\.00) (0\.\d\d|1\.00)\n", capsys.readouterr().out)
-    assert "threshold" not in names["result"].metrics
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "diseases_group/auroc",
+        "diseases_group/auroc_DHS",
+    ]
+    assert_three_classes_with_a_prefix(names["result"])
+
+
+def assert_three_classes_with_a_prefix(result: mlflow.models.EvaluationResult) -> None:
+    run = mlflow.last_active_run()
+    assert result.metrics == run.data.metrics
+    assert {"diseases_row/auroc_LCS", "diseases_group/f1_ci_low"} < set(result.metrics)
+    assert "diseases_threshold" not in result.metrics
+    assert run.data.tags["asd.diseases_decision"] == "the most probable class"
+    files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "figures")}
+    assert "figures/roc_diseases_group.png" in files
+    counts = result.artifacts["confusion_matrix_diseases_group.csv"].content
+    assert counts["count"].sum() == 60
 
 
 def _saved(result: mlflow.models.EvaluationResult, folder: Path) -> str:

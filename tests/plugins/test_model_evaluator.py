@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.models.evaluation.base import EvaluationResult, resolve_evaluators_and_configs
-from mlflow.tracking import MlflowClient
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from asd_experiments.errors import InputError
@@ -286,25 +285,6 @@ class TestThroughMlflow:
         assert ("asd" in [one.name for one in chosen]) is is_meant
         chosen = resolve_evaluators_and_configs(None, config, "regressor")
         assert "asd" not in [one.name for one in chosen]
-
-    @pytest.mark.slow
-    def test_three_classes_and_a_prefix(self, project_folder):
-        with mlflow.start_run() as run:
-            result = self.evaluate(
-                {"group": "who", "metric_prefix": "external_"},
-                data=three_classes(),
-                predictions=None,
-            )
-        client, run_id = MlflowClient(), run.info.run_id
-        logged = client.get_run(run_id)
-        assert result.metrics == logged.data.metrics
-        assert {"external_row/auroc_hip", "external_group/f1_ci_low"} < set(result.metrics)
-        assert "external_threshold" not in result.metrics
-        assert logged.data.tags["asd.external_decision"] == "the most probable class"
-        files = {item.path for item in client.list_artifacts(run_id, "figures")}
-        assert "figures/roc_external_group.png" in files
-        counts = result.artifacts["confusion_matrix_external_group.csv"].content
-        assert counts["count"].sum() == 30
 
 
 def test_it_is_what_mlflow_calls():
