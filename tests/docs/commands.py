@@ -90,14 +90,15 @@ def parameters(words: list[str]) -> tuple[str, dict[str, str]] | None:
     """Entry point and parameters of `mlflow run . -e` or `python -m asd_experiments`.
 
     Returns:
-        None where it is neither, only asks for help, or runs on another machine (`--backend`).
+        None where it is neither, names no entry point, only asks for help, or runs on another
+        machine (`--backend`).
     """
     if "--help" in words:
         return None
     if words[:2] == ["mlflow", "run"] and "--backend" not in words:
         pairs = [words[n + 1].partition("=") for n, word in enumerate(words) if word == "-P"]
         return words[words.index("-e") + 1], {name: value for name, _, value in pairs}
-    if words[:3] == ["python", "-m", "asd_experiments"]:
+    if words[:3] == ["python", "-m", "asd_experiments"] and len(words) > 3:
         names, values = words[4::2], words[5::2]
         return words[3], dict(zip((name.removeprefix("--") for name in names), values, strict=True))
     return None
