@@ -78,7 +78,7 @@ def on_cluster(
         libraries = {**plan.libraries, "numpy": version("numpy"), "zarr": version("zarr")}
         errand = ray.put(Errand(shared, videos, mark, libraries))
         _probe_nodes(errand, shared.device)
-        share = GPU_SHARE if shared.device == "cuda" else 0
+        share = GPU_SHARE if shared.device == "cuda" else 0.0
         yield from spread(
             _work,
             errand,

@@ -67,7 +67,7 @@ def on_cluster(
             errand,
             videos,
             lost=Result.lost,
-            gpu_share=GPU_SHARE if device == "cuda" else 0,
+            gpu_share=GPU_SHARE if device == "cuda" else 0.0,
             most_at_a_time=most_at_a_time,
         )
 
