@@ -10,6 +10,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
+# MLflow waits for the import of libraries that it can log by itself, in a way that Python calls
+# outdated: they are there before it begins to wait.
+import asd_experiments.plugins.model_evaluator.judge  # noqa: F401
+
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "plugins"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -17,8 +21,6 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Hint. Inferred schema contains integer column:UserWarning"),
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
-    # Its way of waiting for the import of libraries that it can log, if they come that late.
-    pytest.mark.filterwarnings("ignore:_ImportHookChainedLoader:ImportWarning"),
 ]
 
 
