@@ -1,5 +1,6 @@
 """Videos that do harm to whoever opens them."""
 
+import multiprocessing
 import struct
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from asd_experiments.errors import InputError
 from preprocess import isolated
 from preprocess.isolated import IsolatedPreprocessor
 from tests.preprocess.encode import encode, numbered
+from tests.preprocess.test_workers import Deadly
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +109,8 @@ def test_bounds_are_kept(preprocessor, tmp_path: Path) -> None:
     assert "must have 3600 frames at most, got 5000 or more" in reason
 
 
-def test_no_room_to_begin_is_told() -> None:
+def test_a_process_that_cannot_begin_is_told() -> None:
+    before = multiprocessing.active_children()
     with pytest.raises(InputError, match="dies as it begins; see above, or allow it more memory"):
-        IsolatedPreprocessor(RECIPE, {}, bounds=VideoBounds(), most_bytes=-2)
+        IsolatedPreprocessor({"size": Deadly()}, {}, bounds=VideoBounds(), most_bytes=MOST_BYTES)
+    assert multiprocessing.active_children() == before
