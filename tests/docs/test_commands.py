@@ -18,7 +18,7 @@ import mlflow
 import pytest
 
 from asd_experiments.__main__ import COMMANDS, check, main
-from asd_experiments.config import PreprocessConfig, SimulateConfig
+from asd_experiments.config import REGISTERED_MODEL, PreprocessConfig, SimulateConfig
 from asd_experiments.simulation.cohort import simulate
 from asd_experiments.tracking.preprocessing import run_preprocess
 from asd_experiments.tracking.trial import train
@@ -43,6 +43,9 @@ NAMES = {
     "sqlite:////.../mlflow.db": "{tracking}",
     "models:/m-...": "{model}",
     "new_walk.mp4": "{a_video}",
+    "walk1.mp4": "{a_video}",
+    "walk2.mp4": "{a_video}",
+    "version=candidate": "version={version}",
 }
 """What stands on the pages, and what a `Laboratory` has in its place."""
 
@@ -98,6 +101,10 @@ class Laboratory:
     def model(self) -> str:
         (model,) = mlflow.get_run(self.trial).outputs.model_outputs
         return f"models:/{model.model_id}"
+
+    @cached_property
+    def version(self) -> str:
+        return str(mlflow.register_model(self.model, REGISTERED_MODEL).version)
 
     @cached_property
     def unfinished(self) -> str:
