@@ -44,14 +44,8 @@ class IsolatedPreprocessor:
         most_bytes: int | None,
     ) -> None:
         self._most_bytes = most_bytes
-        # A forked process would inherit locks of the server's threads.
-        self._pool = ProcessPool(
-            1,
-            max_tasks=_VIDEOS_PER_PROCESS,
-            initializer=_prepare,
-            initargs=[recipe, weights, bounds, most_bytes],
-            context=multiprocessing.get_context("spawn"),
-        )
+        self._plan = [recipe, weights, bounds, most_bytes]
+        self._pool = self._new_pool()
         try:
             self._pool.schedule(_begin).result()
         except (ProcessExpired, BrokenProcessPool, MemoryError) as error:
@@ -70,9 +64,8 @@ class IsolatedPreprocessor:
             label: See `Preprocessor.store_alone`.
             seconds: Time that it may take.
         """
-        task = self._pool.schedule(_store, args=[video, store, label], timeout=seconds)
         try:
-            reason: str | None = task.result()
+            reason: str | None = self._stored(video, store, label, seconds)
         except TimeoutError:
             return (
                 f"it takes longer than {seconds:.0f} s to preprocess; "
@@ -84,6 +77,32 @@ class IsolatedPreprocessor:
                 "it is damaged, or made to do harm"
             )
         return reason
+
+    def _stored(self, video: Path, store: Path, label: str, seconds: float) -> str | None:
+        """Have a video stored; a process that was killed between two videos costs none."""
+        if self._pool.active:
+            try:
+                return self._result(video, store, label, seconds)
+            except BrokenProcessPool:
+                pass
+        self.close()
+        self._pool = self._new_pool()
+        return self._result(video, store, label, seconds)
+
+    def _result(self, video: Path, store: Path, label: str, seconds: float) -> str | None:
+        task = self._pool.schedule(_store, args=[video, store, label], timeout=seconds)
+        reason: str | None = task.result()
+        return reason
+
+    def _new_pool(self) -> ProcessPool:
+        return ProcessPool(
+            1,
+            max_tasks=_VIDEOS_PER_PROCESS,
+            initializer=_prepare,
+            initargs=self._plan,
+            # A forked process would inherit locks of the server's threads.
+            context=multiprocessing.get_context("spawn"),
+        )
 
     def close(self) -> None:
         """End the process."""

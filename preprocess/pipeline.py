@@ -153,7 +153,11 @@ class Preprocessor:
             StoreError: If the store cannot be written.
             ScratchError: If there is no room for temporary files.
         """
-        writer, sha256 = StoreWriter(store, self.recipe, self.backends), file_sha256(video)
+        writer = StoreWriter(store, self.recipe, self.backends)
+        try:
+            sha256 = file_sha256(video)
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
         if reason := self.failure(video, writer, source_sha256=sha256):
             return reason
         row = {"video": "video", "patient_id": "", "label": label}

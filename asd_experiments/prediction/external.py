@@ -23,6 +23,7 @@ from asd_experiments.tracking.artifacts import Evaluated, evaluated, log_table
 from asd_experiments.tracking.cases import add_cases
 from asd_experiments.tracking.checklist import log_external_checklist
 from asd_experiments.tracking.finished_trial import PREDICTIONS
+from asd_experiments.tracking.labels import identifying_columns
 from asd_experiments.tracking.links import artifact_link
 from asd_experiments.tracking.model_card import ModelCard
 from asd_experiments.tracking.model_signature import PredictOptions
@@ -85,7 +86,8 @@ def log_external(
 def without_names(labels: pd.DataFrame) -> pd.DataFrame:
     """The labels with every video called by its row and every patient by the first one's.
 
-    Whoever has the labels file finds everybody in it, and nobody else does.
+    Whoever has the labels file finds everybody in it, and nobody else does. Columns that tell
+    patients apart are left out.
     """
     rows = [f"row {row}" for row in range(FIRST_ROW, FIRST_ROW + len(labels))]
     first = labels["patient_id"].map(
@@ -94,7 +96,8 @@ def without_names(labels: pd.DataFrame) -> pd.DataFrame:
             for number, patient in reversed(list(enumerate(labels["patient_id"])))
         }
     )
-    return labels.assign(video=rows, patient_id="patient of " + first)
+    telling = identifying_columns(labels, "patient_id")
+    return labels.drop(columns=telling).assign(video=rows, patient_id="patient of " + first)
 
 
 def external_predictions(

@@ -1,7 +1,8 @@
 """What was found out about videos while others are still to be classified, kept on disk."""
 
 import json
-import shutil
+import re
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from asd_experiments.training.files import write_atomically
 
 _BASIS_DIGITS = 16
 _WRITTEN = "written.json"
+_OWN = re.compile(rf"[0-9a-f]{{64}}-[0-9a-f]{{{_BASIS_DIGITS}}}\.json|{re.escape(_WRITTEN)}")
 
 
 class KeptClips:
@@ -65,8 +67,12 @@ class KeptClips:
         )
 
     def remove(self) -> None:
-        """Remove the folder: everything is where it belongs."""
-        shutil.rmtree(self.folder)
+        """Remove what was kept: everything is where it belongs. Files of others stay."""
+        for file in self.folder.iterdir():
+            if _OWN.fullmatch(file.name):
+                file.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def _file(self, source_sha256: str) -> Path:
         return self.folder / f"{source_sha256}-{self._basis}.json"

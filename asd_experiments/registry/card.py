@@ -203,7 +203,8 @@ def _metrics(trial: FinishedTrial) -> Section:
     blocks += [
         f"Positive class: {trial.predictions.positive_class}. Operating point: a patient is called "
         "positive from the threshold of the fold on, which inner validation patients chose "
-        "(highest Youden index).",
+        "(highest Youden index). These are thresholds of probabilities that are not calibrated; "
+        "the model's answers are calibrated and tell their own threshold.",
         Table(["operating point", f"threshold of P({trial.predictions.positive_class})"], rows),
     ]
     return Section("Metrics", blocks)

@@ -12,6 +12,7 @@ from asd_experiments.evaluation.comparison import check_same_patients
 from asd_experiments.evaluation.interval import Interval
 from asd_experiments.evaluation.sampled import Estimate, Sampled, sample, tested
 from asd_experiments.evaluation.wording import figure_text
+from asd_experiments.tracking.anonymity import check_same_names
 from asd_experiments.tracking.finished_trial import FinishedTrial
 
 RULED_BY = "auroc"
@@ -94,9 +95,10 @@ def compare_with_champion(
         seed: Seed of the draws of patients.
 
     Raises:
-        InputError: If their classes differ, a patient's label or group does, or they share no more
-            than half of the test patients of one of them.
+        InputError: If they name patients differently, their classes differ, a patient's label or
+            group does, or they share no more than half of the test patients of one of them.
     """
+    check_same_names([candidate, champion])
     names = f"the candidate (run {candidate.run_id}) and the champion (run {champion.run_id})"
     own, other = (trial.predictions.cases("test", "patient") for trial in (candidate, champion))
     if (own.classes, own.positive) != (other.classes, other.positive):

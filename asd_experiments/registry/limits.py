@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from asd_experiments.evaluation.subgroups import ALL, FEWEST
+from asd_experiments.tracking.checklist import VALIDATED_BY
 from asd_experiments.tracking.finished_trial import FinishedTrial
 from asd_experiments.tracking.runs import COLLAPSED
 
@@ -25,7 +26,7 @@ def limits(
         flow: Its participants; None where they were not logged.
     """
     return [
-        "All patients are from one set of data; nobody has tested the model on another one.",
+        _elsewhere(trial),
         *_collapse(trial),
         *_folds(trial),
         *_classes(trial),
@@ -57,6 +58,15 @@ def _says_who(videos: pd.DataFrame, column: str) -> bool:
         return True
     is_text = not pd.api.types.is_numeric_dtype(known[column])
     return is_text and len(known) > 1 and not texts.duplicated().any()
+
+
+def _elsewhere(trial: FinishedTrial) -> str:
+    if run_id := trial.run.data.tags.get(VALIDATED_BY):
+        return (
+            "All patients are from one set of data. How the model does on another one is told by "
+            f"its external validation, run {run_id}."
+        )
+    return "All patients are from one set of data; nobody has tested the model on another one."
 
 
 def _collapse(trial: FinishedTrial) -> Iterator[str]:

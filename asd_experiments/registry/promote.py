@@ -70,15 +70,15 @@ def promote(config: PromoteConfig) -> str:
     else:
         trial = FinishedTrial.read(str(config.run))
     champion = champion_of(config.name)
-    reigning = None if champion is None else _reigning(champion, trial)
-    compared = None if reigning is None else _compare(config, trial, reigning)
+    beside = _beside(config, trial, champion)
     name = told(version) if version else f"{config.name} of {trial.name}"
     with command_run(config.run_name, f"promote {name}") as run_id:
         version = version or register(trial.run, config.name)
-        if champion is None or reigning is None or compared is None:
-            decision = _without_champion(config)
-            section = Section(told(version), [_decided(version, None, decision)])
+        if champion is None or isinstance(beside, _Decision):
+            decision = beside if isinstance(beside, _Decision) else _without_champion(config)
+            section = Section(told(version), [_decided(version, champion, decision)])
         else:
+            reigning, compared = beside
             trials = sorted([trial.run_id, reigning.run_id])
             number = number_of(compared.test_set, trials)
             decision = _decide(config, trial, compared, number)
@@ -101,15 +101,31 @@ def promote(config: PromoteConfig) -> str:
     return run_id
 
 
-def _reigning(champion: ModelVersion, trial: FinishedTrial) -> FinishedTrial:
-    """The champion's trial, which is another one than the candidate's."""
-    reigning = trial_of(champion, f"alias {CHAMPION}")
-    if reigning.run_id == trial.run_id:
+def _beside(
+    config: PromoteConfig, trial: FinishedTrial, champion: ModelVersion | None
+) -> tuple[FinishedTrial, Compared] | _Decision:
+    """The champion's trial and the comparison with it; where there is none, what comes of that.
+
+    Raises:
+        InputError: If the champion is of the same trial, or cannot be compared with and nobody
+            says that the alias moves nevertheless.
+    """
+    if champion is None:
+        return _without_champion(config)
+    try:
+        reigning = trial_of(champion, f"alias {CHAMPION}")
+        is_another = reigning.run_id != trial.run_id
+        compared = _compare(config, trial, reigning) if is_another else None
+    except InputError as error:
+        if not config.yes:
+            raise
+        return _Decision(True, f"yes=true, without a comparison ({error})")
+    if compared is None:
         raise InputError(
             f"{told(champion)} is the champion already and from the same trial (run "
             f"{trial.run_id}); there is nothing to compare"
         )
-    return reigning
+    return reigning, compared
 
 
 def _compare(config: PromoteConfig, trial: FinishedTrial, reigning: FinishedTrial) -> Compared:

@@ -23,6 +23,8 @@ from asd_experiments.tracking.labels import identifying_columns, labels_of
 ANONYMISED = "asd.anonymised"
 """Tag of a run that has pseudonyms: the fingerprint of their key. Without it the run has ids."""
 
+_KEYS = ("fold", "split", "patient_id", "video", "clip_start")
+
 
 def begin_pseudonyms(store: ClipStore, *, key_file: str | None, group_by: str) -> Pseudonyms:
     """Pseudonyms for a run that begins; who is who is kept on the user's side, and told where.
@@ -117,8 +119,17 @@ def check_same_names(trials: Iterable[FinishedTrial]) -> None:
 
 
 def hidden(table: pd.DataFrame, pseudonyms: Pseudonyms | None) -> pd.DataFrame:
-    """A table as it is logged: with pseudonyms, where there are any."""
-    return table if pseudonyms is None else pseudonyms.table(table)
+    """A table as it is logged: with pseudonyms, where there are any, in their order.
+
+    The order of the ids would tell who is who without a key.
+    """
+    return table if pseudonyms is None else in_order_of_names(pseudonyms.table(table))
+
+
+def in_order_of_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Predictions, folds or labels sorted by what names their rows."""
+    keys = [key for key in _KEYS if key in table.columns]
+    return table.sort_values(keys, ignore_index=True)
 
 
 def hidden_record(record: Mapping[str, Any], pseudonyms: Pseudonyms) -> dict[str, Any]:

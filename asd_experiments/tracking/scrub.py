@@ -27,9 +27,11 @@ from asd_experiments.pseudonyms import (
     keep_translation,
     own_key,
 )
-from asd_experiments.tracking.anonymity import ANONYMISED, hidden_record
+from asd_experiments.tracking.anonymity import ANONYMISED, hidden_record, in_order_of_names
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.finished_trial import (
+    FOLDS,
+    PREDICTIONS,
     VIDEOS,
     known_run,
     read_table,
@@ -139,12 +141,17 @@ def scrub(config: ScrubConfig) -> str | None:
             if pseudonyms is not None:
                 for run in runs:  # before anything else: what is broken off is found again by it
                     MlflowClient().set_tag(run.info.run_id, ANONYMISED, pseudonyms.fingerprint)
-            for finding in changes:
+            # Tables last: as long as one has ids, all else is found again.
+            for finding in sorted(changes, key=_is_table):
                 _do(finding, pseudonyms)
     except Interrupted as error:
         raise SystemExit(f"scrub: {error}; give the same command again to go on") from error
     print("\n".join(where_to_see(run_id)))
     return run_id
+
+
+def _is_table(finding: Finding) -> bool:
+    return finding.done == "pseudonyms" and not finding.name.startswith("tag ")
 
 
 def _with_all_below(run: Run) -> Iterator[Run]:
@@ -203,7 +210,7 @@ def _fate(run: Run, name: str, found: _Found) -> Done | None:
         return None
     try:
         table = _read(run, name)
-    except (ValueError, OSError):  # whatever is in it, nobody can translate it
+    except _UnreadableError:  # whatever is in it, nobody can translate it
         return "removed"
     if name == _TRIALS and "error" in table and table["error"].str.contains(":").any():
         return "kind alone"
@@ -245,11 +252,11 @@ def _translated(run: Run, name: str, pseudonyms: Pseudonyms) -> pd.DataFrame:
     labels = read_table(run, VIDEOS) if name == VIDEOS else None
     if labels is not None:
         group_by = resolved_parameters(run).get("group_by", "patient_id")
-        return hidden_labels(labels, pseudonyms, group_by)
+        return in_order_of_names(hidden_labels(labels, pseudonyms, group_by))
     table = _read(run, name)
     for column in (c for c in ID_COLUMNS if c in table.columns):
         table[column] = in_column(table[column], partial(_renamed, of=kinds[column]))
-    return table
+    return in_order_of_names(table) if name in (FOLDS, PREDICTIONS) else table
 
 
 def _renamed(name: str, of: Callable[[str], str]) -> str:
@@ -257,13 +264,24 @@ def _renamed(name: str, of: Callable[[str], str]) -> str:
     return name if not name or is_pseudonym(name) else of(name)
 
 
+class _UnreadableError(Exception):
+    """A file is there but is no table."""
+
+
 def _read(run: Run, name: str) -> pd.DataFrame:
-    """A table with all cells as they are written."""
+    """A table with all cells as they are written.
+
+    Raises:
+        _UnreadableError: If what was fetched is none.
+    """
     with TemporaryDirectory(prefix="scrub_") as folder:
         path = MlflowClient().download_artifacts(run.info.run_id, name, folder)
-        if name.endswith(".parquet"):
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        try:
+            if name.endswith(".parquet"):
+                return pd.read_parquet(path)
+            return pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (ValueError, OSError) as error:
+            raise _UnreadableError(name) from error
 
 
 def _read_json(run: Run) -> dict[str, Any]:

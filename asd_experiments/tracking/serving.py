@@ -41,6 +41,7 @@ from preprocess.scratch import room_for
 _PREFIX = "ASD_VIDEO_"
 _MARGIN_SECONDS = 5  # before MLflow gives up on a request, which is then answered without a reason
 _LARGEST_BATCH = 64
+_MOST_VIDEOS = 1000  # of a request, each of which has a row in the answer
 _BODY_SLACK = 1.1  # line breaks of base64, and the JSON around it
 _LONGEST_MESSAGE = 2000
 _UNFORESEEN = "Encountered an unexpected error"  # begins what MLflow says of any other exception
@@ -138,8 +139,13 @@ class ServedModel(TwoStreamVideoModel):
         """Classify videos when it is their turn, see `TwoStreamVideoModel.predict`.
 
         Raises:
-            MlflowException: As there, and if its turn does not come in time.
+            MlflowException: As there, and if there are too many or its turn does not come in time.
         """
+        if len(model_input) > _MOST_VIDEOS:
+            raise MlflowException(
+                f"a request must have {_MOST_VIDEOS} videos at most, got {len(model_input)}",
+                error_code=BAD_REQUEST,
+            )
         deadline = time.monotonic() + self._seconds
         if not self._turn.acquire(timeout=self._seconds):
             raise MlflowException(

@@ -87,7 +87,7 @@ def log_start(
     failures, manifest = store.failures, hidden(validation.manifest, pseudonyms)
     if pseudonyms is not None:
         failures = [hidden_record(failure, pseudonyms) for failure in failures]
-        manifest = manifest.sort_values(["fold", "split", "patient_id"])  # else as the ids sort
+        failures = sorted(failures, key=lambda failure: str(failure["video"]))
     client.log_dict(run_id, {**store_origin(store), "failures": failures}, "store.json")
     log_table(run_id, manifest, FOLDS)
     log_videos(run_id, store, pseudonyms, config.group_by)

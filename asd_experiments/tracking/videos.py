@@ -6,7 +6,7 @@ from asd_experiments.data.storage import StoreError
 from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
 from asd_experiments.pseudonyms import Pseudonyms
-from asd_experiments.tracking.anonymity import pseudonyms_of_run
+from asd_experiments.tracking.anonymity import in_order_of_names, pseudonyms_of_run
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.finished_trial import VIDEOS, FinishedTrial
 from asd_experiments.tracking.labels import hidden_labels, labels_of
@@ -24,7 +24,7 @@ def log_videos(run_id: str, store: ClipStore, pseudonyms: Pseudonyms | None, gro
     """
     labels = labels_of(store)
     if pseudonyms is not None:
-        labels = hidden_labels(labels, pseudonyms, group_by)
+        labels = in_order_of_names(hidden_labels(labels, pseudonyms, group_by))
     log_table(run_id, labels, VIDEOS)
 
 

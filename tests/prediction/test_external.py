@@ -31,7 +31,8 @@ def config(trial, make_video, project_folder) -> PredictConfig:
             name = f"{patient}_{walk}.mp4"
             make_video(folder / name, 10 * number + walk)
             side = ("left", "right")[walk]
-            rows.append({"video": name, "patient_id": patient, "label": label, "view": side})
+            known = {"patient_id": patient, "label": label, "name": f"Mx {patient}mann"}
+            rows.append({"video": name, **known, "view": side})
     (folder / "D_1.mp4").write_text("no video")
     pd.DataFrame(rows).to_csv(project_folder / "external.csv", index=False)
     return PredictConfig(
@@ -118,8 +119,11 @@ def test_the_whole_report_is_there_and_names_nobody(run):
     assert "metric `external/patient/auroc`" in checklist and "test/patient" not in checklist
     table = pd.read_parquet(artifact(run, "predictions.parquet"))
     assert table["video"].iloc[0] == "row 2" and table["patient_id"].iloc[-1] == "patient of row 8"
-    told = json.dumps([run.data.tags, run.data.params])
-    assert "_0.mp4" not in told and "external.csv" not in told
+    folder = Path(client.download_artifacts(run_id, ""))
+    texts = [path.read_text() for path in folder.rglob("*") if path.suffix in (".csv", ".md")]
+    told = json.dumps([run.data.tags, run.data.params, texts])
+    assert len(texts) > 10
+    assert not [name for name in ("_0.mp4", "external.csv", "mann") if name in told]
 
 
 def test_what_the_model_was_trained_on_is_refused_by_row(config, trial, project_folder):

@@ -97,6 +97,20 @@ def test_a_process_that_dies_is_followed_by_another(
     assert store(video, tmp_path / "good") is None
 
 
+def test_a_process_that_is_killed_between_two_videos_costs_none(
+    preprocessor, walkers: Path, tmp_path: Path
+) -> None:
+    (video, *_) = sorted(walkers.rglob("*.mp4"))
+    store = partial(preprocessor.store_alone, label="ASD", seconds=60.0)
+    for number in range(2):
+        assert store(video, tmp_path / f"before{number}") is None
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+        time.sleep(number)  # at once, and after the pool has seen it
+        assert store(video, tmp_path / f"after{number}") is None
+
+
 def test_bounds_are_kept(preprocessor, tmp_path: Path) -> None:
     wide = encode(tmp_path / "wide.mp4", numbered(2, 16, 4098))
     reason = preprocessor.store_alone(wide, tmp_path / "store", label="ASD", seconds=60.0)

@@ -12,6 +12,7 @@ from mlflow.entities import (
     RunData,
     RunInfo,
     RunInputs,
+    RunTag,
 )
 from mlflow.tracking import MlflowClient
 
@@ -40,6 +41,7 @@ def in_memory(
     digest: str = "d1g35t",
     parameters: Mapping[str, str] | None = None,
     videos: pd.DataFrame | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> FinishedTrial:
     """A finished trial that no tracking server knows."""
     info = RunInfo(
@@ -52,7 +54,10 @@ def in_memory(
         lifecycle_stage="active",
         run_name="a trial",
     )
-    data = RunData(params=[Param(k, v) for k, v in (parameters or {}).items()])
+    data = RunData(
+        params=[Param(k, v) for k, v in (parameters or {}).items()],
+        tags=[RunTag(k, v) for k, v in (tags or {}).items()],
+    )
     dataset = Dataset(name="clips", digest=digest, source_type="clip_store", source="{}")
     run = Run(info, data, RunInputs([DatasetInput(dataset, [])]))
     trial = FinishedTrial(run, Predictions(table, classes, positive_class))

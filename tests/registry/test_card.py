@@ -10,6 +10,7 @@ from asd_experiments.registry.document import to_html, to_markdown
 from asd_experiments.registry.limits import limits, metadata_columns
 from asd_experiments.registry.records import shortened
 from asd_experiments.tracking.artifacts import log_table
+from asd_experiments.tracking.checklist import VALIDATED_BY
 from asd_experiments.tracking.finished_trial import FinishedTrial
 from asd_experiments.tracking.runs import log_metrics
 from tests.evaluation.builders import CLASSES
@@ -123,6 +124,13 @@ def test_a_card_says_on_whom_the_model_was_not_tested():
     assert "view is always left: nothing is known of other values" in told
     assert "age goes from 60 to 71: not tested beyond" in told
     assert "(sex, severity, site, camera, ...) was not looked at" in told
+
+
+def test_a_card_leads_to_the_external_validation():
+    table = predictions(1.0, num_patients=12)
+    assert "nobody has tested the model on another one" in limits(in_memory(table), None, None)[0]
+    tags = {VALIDATED_BY: "r123"}
+    assert "its external validation, run r123" in limits(in_memory(table, tags=tags), None, None)[0]
 
 
 def test_a_column_that_says_who_it_is_is_not_shown():

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from asd_experiments.config import REGISTERED_MODEL, PromoteConfig
 from asd_experiments.errors import InputError
 from asd_experiments.registry.promote import promote
+from asd_experiments.tracking.anonymity import ANONYMISED
 from tests.reporting.builders import predictions
 
 from .builders import log_trial
@@ -159,3 +160,12 @@ def test_a_trial_without_a_model_cannot_be_registered(second):
 
 def text_of(run_id: str, name: str) -> str:
     return Path(MlflowClient().download_artifacts(run_id, name)).read_text()
+
+
+def test_a_champion_that_cannot_be_compared_gives_way_to_yes_alone(second, trials):
+    run_id = log_trial(predictions(1.0, seed=5), name="hidden")
+    MlflowClient().set_tag(run_id, ANONYMISED, "a key")
+    assert "the trials name patients differently" in refusal(run=run_id)
+    done = promote(PromoteConfig(run=run_id, yes=True))
+    assert version("champion").run_id == run_id
+    assert "yes=true, without a comparison (the trials name patients differently" in note(done)

@@ -16,7 +16,7 @@ from asd_experiments.config import AblationConfig, EvaluateConfig, ScrubConfig
 from asd_experiments.errors import InputError
 from asd_experiments.pseudonyms import ID_COLUMNS, Pseudonyms, is_pseudonym, read_key
 from asd_experiments.reporting.selection import select
-from asd_experiments.tracking.anonymity import ANONYMISED
+from asd_experiments.tracking.anonymity import ANONYMISED, in_order_of_names
 from asd_experiments.tracking.artifacts import evaluated, log_table
 from asd_experiments.tracking.evaluation import run_evaluate
 from asd_experiments.tracking.finished_trial import FinishedTrial
@@ -84,7 +84,8 @@ def assert_scrubbed(run_id: str, predictions: pd.DataFrame, scrubbed_by: str) ->
         for column in {*ID_COLUMNS} & {*table.columns}:
             assert table[column].map(is_pseudonym).all(), (name, column)
     logged = pd.read_parquet(artifact(run_id, "predictions.parquet"))
-    pd.testing.assert_frame_equal(logged, names.table(predictions), check_exact=True)
+    expected = in_order_of_names(names.table(predictions))
+    pd.testing.assert_frame_equal(logged, expected, check_exact=True)
     (fold, *_) = [run for run in runs_below(run_of(run_id)) if "asd.error" in run.data.tags]
     assert fold.data.tags["asd.error"] == "ValueError"
     assert "traceback.txt" not in set(files(fold.info.run_id))
@@ -174,9 +175,14 @@ def test_a_scrub_that_breaks_off_goes_on(project_folder, monkeypatch):
     monkeypatch.undo()
     use_tracking_store()
     scrub(ScrubConfig(run=run_id, yes=True))
-    logged = pd.read_parquet(artifact(run_id, "predictions.parquet"))
-    names = Pseudonyms(read_key(None), predictions["patient_id"])
-    pd.testing.assert_frame_equal(logged, names.table(predictions))
+    names = Pseudonyms(read_key(None), predictions["patient_id"], predictions["video"])
+    for run in (run_of(run_id), *runs_below(run_of(run_id))):
+        for name in {"predictions.parquet"} & set(files(run.info.run_id)):
+            logged = pd.read_parquet(artifact(run.info.run_id, name))
+            pd.testing.assert_frame_equal(logged, in_order_of_names(names.table(predictions)))
+        assert ":" not in run.data.tags.get("asd.error", "")
+        assert "traceback.txt" not in set(files(run.info.run_id))
+    assert names.patient("p0") in run_of(run_id).data.tags["remark"]
 
 
 @pytest.mark.slow

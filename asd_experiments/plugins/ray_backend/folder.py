@@ -11,6 +11,7 @@ EXCLUDED = (
     *(".git", ".venv", "venv", "__pycache__", "*.egg-info"),
     *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache"),
     *("/outputs", "mlruns", "mlartifacts", "mlflow.db*", "*.zarr"),
+    *("*.key", "pseudonyms-*.csv"),  # who is who stays with the user
 )
 """What never travels, in the notation of .gitignore; nor does what such a file names."""
 
