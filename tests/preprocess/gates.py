@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
-_LONGEST_WAIT_SECONDS = 60
+_LONGEST_WAIT_SECONDS = 600  # a worker that imports PyTorch on a busy machine takes minutes
 
 
 class Gate:

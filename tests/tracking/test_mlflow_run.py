@@ -113,7 +113,6 @@ ENDLESS = {**SMALL, "epochs": 1000, "patience": 1000}
     ("send", "stop", "loader_workers"),
     [
         (os.kill, signal.SIGTERM, 0),
-        (os.kill, signal.SIGINT, 0),
         (os.killpg, signal.SIGTERM, 2),  # to those that read clips, too
     ],
 )

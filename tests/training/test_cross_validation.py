@@ -105,9 +105,7 @@ def test_test_patients_are_read_once_and_only_after_training(small_store, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "fusion", ["late_average", "feature_concat", "late_separate", "motion_only"]
-)
+@pytest.mark.parametrize("fusion", ["feature_concat", "motion_only"])
 def test_cross_validation_learns_what_can_be_learnt(make_store, fusion):
     store = make_store(18, videos_per_patient=2, num_frames=24)
     config = replace(SMALL, fusion=fusion, epochs=8, patience=8, augment=False)
