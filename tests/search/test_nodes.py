@@ -19,7 +19,7 @@ def errand(tmp_path, small_store, monkeypatch) -> Errand:
     mlflow.set_tracking_uri(uri)
     run_id = MlflowClient().create_run("0").info.run_id
     (tmp_path / "space.yaml").write_text("parameters: {}")
-    log_sweep_start(run_id, {}, tmp_path / "space.yaml", small_store)
+    log_sweep_start(run_id, {}, tmp_path / "space.yaml", small_store, None)
     mlflow.set_tracking_uri(before)
     return Errand(
         sweep_run_id=run_id,
