@@ -7,14 +7,15 @@ SETUP := .venv/.installed
 export OMP_WAIT_POLICY ?= passive
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# Three parts of the tests beside each other: many wait for processes that they start. $(1): options.
-SEARCH := tests/models tests/search
-TRAINING := tests/tracking tests/training
+# Four parts of the tests beside each other: many wait for processes that they start. $(1): options.
+SEARCH := tests/search
+TRACKING := tests/tracking tests/docs
+TRAINING := tests/models tests/training tests/reporting tests/registry
 SIDE_BY_SIDE = export OMP_NUM_THREADS=1; pytest $(1) $(SEARCH) & search=$$!; \
-	pytest $(1) $(TRAINING) & training=$$!; \
-	pytest $(1) tests $(SEARCH:%=--ignore=%) $(TRAINING:%=--ignore=%); others=$$?; \
-	wait $$search; searched=$$?; wait $$training; trained=$$?; \
-	exit $$((others | searched | trained))
+	pytest $(1) $(TRACKING) & tracking=$$!; pytest $(1) $(TRAINING) & training=$$!; \
+	pytest $(1) tests $(patsubst %,--ignore=%,$(SEARCH) $(TRACKING) $(TRAINING)); others=$$?; \
+	wait $$search; searched=$$?; wait $$tracking; tracked=$$?; wait $$training; trained=$$?; \
+	exit $$((others | searched | tracked | trained))
 
 .PHONY: install train test test-fast check docs ui lock clean
 

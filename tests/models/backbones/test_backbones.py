@@ -303,10 +303,8 @@ def unchecked_shapes():
             for name, backend in {
                 "c3d_gap": "inductor",
                 "r2plus1d_18": "aot_eager",
-                "slowfast_50": "aot_eager",
                 "x3d_s": "aot_eager",
                 "cnn_lstm": "aot_eager",
-                "mvit_v2_s": "eager",  # the others take minutes for it
             }.items()
         ),
     ],
