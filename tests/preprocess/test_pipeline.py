@@ -318,7 +318,7 @@ def test_a_lost_videos_folder_ends_the_run_and_is_no_fault_of_its_videos(
 
     with monkeypatch.context() as patched:
         patched.setattr("preprocess.cohort.unreadable_videos", lose)
-        with pytest.raises(VideosGoneError, match=r"folder is gone or empty .*: what is stored"):
+        with pytest.raises(VideosGoneError, match=r"folder is gone or empty .*: what is done"):
             preprocess(config)
     if is_mounted:
         share.rmdir()
