@@ -26,7 +26,7 @@ from asd_experiments.errors import InputError
 from asd_experiments.ray_cluster import ClusterError, ask_nodes, connected, other_library
 from preprocess.dispatch import dispatch
 from preprocess.pipeline import device_here
-from preprocess.worker import Plan, Result, Worker
+from preprocess.worker import Plan, Result
 
 Done = TypeVar("Done")
 
@@ -80,9 +80,9 @@ def on_cluster(
         _probe_nodes(errand, shared.device)
         share = GPU_SHARE if shared.device == "cuda" else 0.0
         yield from spread(
-            _work,
             errand,
             videos,
+            obstacle=obstacle,
             lost=Result.lost,
             gpu_share=share,
             most_at_a_time=most_at_a_time,
@@ -90,10 +90,10 @@ def on_cluster(
 
 
 def spread(
-    work: "Callable[[list[ray.ObjectRef[Any]], str], Done]",
     errand: "ray.ObjectRef[Any]",
     videos: Sequence[str],
     *,
+    obstacle: Callable[[Any], str | None],
     lost: Callable[[str], Done],
     gpu_share: float,
     most_at_a_time: int | None,
@@ -101,21 +101,21 @@ def spread(
     """Have every video done somewhere in the cluster that this process is connected to.
 
     Args:
-        work: Does one video; it is called with the errand, in a list, and the video's name.
-        errand: What it needs to know.
+        errand: What a node needs to know; its `plan` builds what a process works with.
         videos: Names of the videos.
+        obstacle: Why a node cannot do the work, see `ask_nodes`.
         lost: Result of a video that has killed too many workers.
         gpu_share: Share of one GPU that a video takes.
         most_at_a_time: Most videos that are handed out at a time; None: as the cluster has room.
 
     Raises:
-        InputError: If `work` raises one.
+        InputError: If a node cannot do the work, or what it works with raises one.
     """
     # With retries of its own, Ray tries for ever a video that never fits into memory.
-    task = ray.remote(num_cpus=1, num_gpus=gpu_share, max_retries=0)(work)
+    task = ray.remote(num_cpus=1, num_gpus=gpu_share, max_retries=0)(_work)
 
     def submit(video: str) -> "Future[Done]":
-        future: Future[Done] = task.remote([errand], video).future()
+        future: Future[Done] = task.remote([errand], obstacle, video).future()
         return future
 
     room = most_at_a_time or 2 * round(ray.cluster_resources()["CPU"])
@@ -212,18 +212,23 @@ def _other_device(wanted: str | None) -> str | None:
 
 
 @cache
-def _worker(errand: "ray.ObjectRef[Errand]") -> Worker:
+def _worker(
+    errand: "ray.ObjectRef[Any]", obstacle: Callable[[Any], str | None]
+) -> Callable[[str], Any]:
     """Worker of this process, built with its first video; its node may have joined just now."""
     content = ray.get(errand)
     if reason := obstacle(content):
         raise ClusterError(reason)
-    return content.plan.worker()
+    worker: Callable[[str], Any] = content.plan.worker()
+    return worker
 
 
-def _work(errand: "list[ray.ObjectRef[Errand]]", video: str) -> Result:
-    """Store one video; the errand comes in a list, or Ray would unpack it for every video."""
+def _work(
+    errand: "list[ray.ObjectRef[Any]]", obstacle: Callable[[Any], str | None], video: str
+) -> Any:
+    """Do one video; the errand comes in a list, or Ray would unpack it for every video."""
     try:
-        return _worker(errand[0])(video)
+        return _worker(errand[0], obstacle)(video)
     except InputError as error:
         node = ray.get_runtime_context().get_node_id()
         raise ClusterError(f"node {node}: {error}") from error

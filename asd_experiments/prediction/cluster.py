@@ -1,12 +1,10 @@
 """Videos to classify spread over a Ray cluster; imported only when a cluster is asked for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import ray
 
-from asd_experiments.errors import InputError
 from asd_experiments.prediction.plan import Plan, Result
 from asd_experiments.ray_cluster import ClusterError, ask_nodes, connected, other_library
 from preprocess.cluster import GPU_SHARE, spread, working_nodes
@@ -63,9 +61,9 @@ def on_cluster(
             )
         ask_nodes(nodes, obstacle, errand)
         yield from spread(
-            _work,
             errand,
             videos,
+            obstacle=obstacle,
             lost=Result.lost,
             gpu_share=GPU_SHARE if device == "cuda" else 0.0,
             most_at_a_time=most_at_a_time,
@@ -85,21 +83,3 @@ def obstacle(errand: Errand) -> str | None:
     if not all((errand.plan.videos / video).exists() for video in errand.plan.sums):
         return "it does not see all videos; put them on a disk that all nodes share"
     return None
-
-
-@cache
-def _worker(errand: "ray.ObjectRef[Errand]") -> Callable[[str], Result]:
-    """Worker of this process, made with its first video; its node may have joined just now."""
-    content = ray.get(errand)
-    if reason := obstacle(content):
-        raise ClusterError(reason)
-    return content.plan.worker()
-
-
-def _work(errand: "list[ray.ObjectRef[Errand]]", video: str) -> Result:
-    """Classify one video; the errand comes in a list, or Ray would unpack it for every video."""
-    try:
-        return _worker(errand[0])(video)
-    except InputError as error:
-        node = ray.get_runtime_context().get_node_id()
-        raise ClusterError(f"node {node}: {error}") from error

@@ -74,11 +74,11 @@ def promote(config: PromoteConfig) -> str:
     name = told(version) if version else f"{config.name} of {trial.name}"
     with command_run(config.run_name, f"promote {name}") as run_id:
         version = version or register(trial.run, config.name)
-        if champion is None or isinstance(beside, _Decision):
-            decision = beside if isinstance(beside, _Decision) else _without_champion(config)
+        if isinstance(beside, _Decision):
+            decision = beside
             section = Section(told(version), [_decided(version, champion, decision)])
         else:
-            reigning, compared = beside
+            champion, reigning, compared = beside
             trials = sorted([trial.run_id, reigning.run_id])
             number = number_of(compared.test_set, trials)
             decision = _decide(config, trial, compared, number)
@@ -103,8 +103,8 @@ def promote(config: PromoteConfig) -> str:
 
 def _beside(
     config: PromoteConfig, trial: FinishedTrial, champion: ModelVersion | None
-) -> tuple[FinishedTrial, Compared] | _Decision:
-    """The champion's trial and the comparison with it; where there is none, what comes of that.
+) -> tuple[ModelVersion, FinishedTrial, Compared] | _Decision:
+    """The champion, its trial and the comparison; where there is none, what comes of that.
 
     Raises:
         InputError: If the champion is of the same trial, or cannot be compared with and nobody
@@ -125,7 +125,7 @@ def _beside(
             f"{told(champion)} is the champion already and from the same trial (run "
             f"{trial.run_id}); there is nothing to compare"
         )
-    return reigning, compared
+    return champion, reigning, compared
 
 
 def _compare(config: PromoteConfig, trial: FinishedTrial, reigning: FinishedTrial) -> Compared:
