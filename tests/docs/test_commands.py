@@ -148,11 +148,14 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]
 
 def with_names(text: str, laboratory: Laboratory) -> str:
     """The command with what the laboratory has in the place of what a page names."""
-    for name, here in NAMES.items():
-        if name in text:
-            found = {key: getattr(laboratory, key) for key in re.findall(r"{(\w+)}", here)}
-            text = re.sub(rf"{re.escape(name)}(?![\w.])", here.format(**found), text)
-    return text
+
+    def here(name: re.Match[str]) -> str:
+        wanted = NAMES[name[0]]
+        found = {key: getattr(laboratory, key) for key in re.findall(r"{(\w+)}", wanted)}
+        return wanted.format(**found)
+
+    names = "|".join(map(re.escape, sorted(NAMES, key=len, reverse=True)))
+    return re.sub(rf"(?<!\w)(?:{names})(?![\w.])", here, text)
 
 
 def run_entry_point(name: str, given: dict[str, str]) -> None:
