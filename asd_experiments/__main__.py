@@ -39,7 +39,7 @@ COMMANDS = {
     "evaluate": Command(
         config.EvaluateConfig, "asd_experiments.tracking.evaluation", "run_evaluate"
     ),
-    "scrub": Command(config.ScrubConfig, "asd_experiments.tracking.scrub", "scrub"),
+    "scrub": Command(config.ScrubConfig, "asd_experiments.scrub.scrub", "scrub"),
     "sweep": Command(config.SweepConfig, "asd_experiments.search.sweep", "sweep"),
     "ablation": Command(config.AblationConfig, "asd_experiments.reporting.ablation", "ablation"),
     "promote": Command(config.PromoteConfig, "asd_experiments.registry.promote", "promote"),

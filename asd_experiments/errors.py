@@ -1,7 +1,8 @@
 """Errors that a user can mend, and what they say of a word that is none of the choices."""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 
 class InputError(ValueError):
@@ -45,3 +46,19 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 def rule_of(message: str) -> str:
     """The rule in a message of pydantic's, without what stands before it."""
     return message.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def told_problems(
+    details: Iterable[Mapping[str, Any]], called: Callable[[str], str] = str
+) -> list[str]:
+    """What a validation of pydantic's found, a sentence each.
+
+    Args:
+        details: Of its error.
+        called: What a user calls a field.
+    """
+    return [
+        f"{called('.'.join(map(str, detail['loc'])))}: {rule_of(detail['msg'])}, "
+        f"got {detail['input']!r}"
+        for detail in details
+    ]

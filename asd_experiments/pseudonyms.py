@@ -12,11 +12,12 @@ import hmac
 import os
 import re
 import secrets
-import sys
-from collections.abc import Callable, Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import IO
 
 import pandas as pd
 from platformdirs import user_config_path
@@ -44,18 +45,25 @@ class Pseudonyms:
         key: Secret of 32 bytes.
         patients: Ids of its patients.
         videos: Names of its videos.
+        groups: Names of what is never split between folds, where that is not the patients.
 
     Raises:
         InputError: If two of them have the same pseudonym.
     """
 
     def __init__(
-        self, key: bytes, patients: Iterable[str] = (), videos: Iterable[str] = ()
+        self,
+        key: bytes,
+        patients: Iterable[str] = (),
+        videos: Iterable[str] = (),
+        groups: Iterable[str] = (),
     ) -> None:
         self._key = key
-        self._patients = {name: self.patient(name) for name in sorted(set(map(str, patients)))}
-        self._videos = {name: self.video(name) for name in sorted(set(map(str, videos)))}
-        for names in (self._patients, self._videos):
+        self._patients = {name: self.patient(name) for name in _each_once(patients)}
+        self._videos = {name: self.video(name) for name in _each_once(videos)}
+        others = (name for name in _each_once(groups) if name not in self._patients)
+        self._groups = {name: self.group(name) for name in others}
+        for names in (self._patients, self._videos, self._groups):
             if len(set(names.values())) < len(names):
                 raise InputError(f"{PARAMETER}: two names have the same pseudonym; make a new key")
 
@@ -66,6 +74,11 @@ class Pseudonyms:
     def fingerprint(self) -> str:
         """What tells this key from others and reveals nothing of it."""
         return self._digest("fingerprint")[:_FINGERPRINT_DIGITS]
+
+    @property
+    def patients(self) -> set[str]:
+        """Pseudonyms of the data set's patients."""
+        return set(self._patients.values())
 
     def patient(self, name: str) -> str:
         """Pseudonym of a patient."""
@@ -79,56 +92,69 @@ class Pseudonyms:
         """Pseudonym of what is never split between folds: a patient's own, or e.g. of a site."""
         return self._patients.get(name) or self._of("g", name)
 
-    def table(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A table with pseudonyms in its columns patient_id, video and group; the rest as it is."""
+    def table(
+        self, table: pd.DataFrame, is_left: Callable[[str], bool] = lambda name: False
+    ) -> pd.DataFrame:
+        """A table with pseudonyms in its columns patient_id, video and group; the rest as it is.
+
+        Args:
+            table: The table.
+            is_left: Tells which names stay as they are.
+        """
         kinds = dict(zip(ID_COLUMNS, (self.patient, self.video, self.group), strict=True))
-        found = {name: kinds[name] for name in ID_COLUMNS if name in table.columns}
+
+        def renamed(of: Callable[[str], str], name: str) -> str:
+            return name if is_left(name) else of(name)
+
+        found = {name: partial(renamed, kinds[name]) for name in ID_COLUMNS if name in table}
         return table.assign(**{name: in_column(table[name], of) for name, of in found.items()})
 
     def text(self, text: str) -> str:
         """A text, such as an error, with pseudonyms in the place of the data set's names.
 
-        A name of few characters, which may be any word or number, is one only in quotes.
+        See `naming_pattern`.
         """
         if self._names_in_texts is None:
             return text
         return self._names_in_texts.sub(lambda found: self._known[found[0]], text)
 
-    def translation(self, groups: Iterable[str] = ()) -> pd.DataFrame:
-        """Who is who: columns kind (patient, video or group), id and pseudonym.
-
-        Args:
-            groups: Names of groups, where those are not the patients.
-        """
-        of_groups = {str(name): self.group(str(name)) for name in groups}
-        kinds = {"patient": self._patients, "video": self._videos, "group": of_groups}
+    def translation(self) -> pd.DataFrame:
+        """Who is who: columns kind (patient, video or group), id and pseudonym."""
+        kinds = {"patient": self._patients, "video": self._videos, "group": self._groups}
         rows = [
             (kind, name, pseudonym)
             for kind, names in kinds.items()
             for name, pseudonym in names.items()
-            if kind != "group" or name not in self._patients
         ]
         return pd.DataFrame(rows, columns=["kind", "id", "pseudonym"], dtype=str)
 
     @cached_property
     def _known(self) -> dict[str, str]:
-        return self._videos | self._patients
+        return self._groups | self._videos | self._patients
 
     @cached_property
     def _names_in_texts(self) -> re.Pattern[str] | None:
-        ordered = sorted(self._known, key=len, reverse=True)  # the longest that fits is meant
-        forms = [
-            rf"(?<=['\"]){re.escape(name)}(?=['\"])" if _is_any_word(name) else re.escape(name)
-            for name in ordered
-            if name
-        ]
-        return re.compile(rf"(?<![\w-])(?:{'|'.join(forms)})(?![\w-])") if forms else None
+        return naming_pattern(self._known)
 
     def _of(self, kind: str, name: str) -> str:
         return f"{kind}-{self._digest(f'{kind}:{name}')[:_HEX_DIGITS]}"
 
     def _digest(self, text: str) -> str:
         return hmac.digest(self._key, text.encode(), "sha256").hex()
+
+
+def naming_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
+    """What finds names in a text; None if there are none.
+
+    A name of few characters, which may be any word or number, is one only in quotes.
+    """
+    ordered = sorted(names, key=len, reverse=True)  # the longest that fits is meant
+    forms = [
+        rf"(?<=['\"]){re.escape(name)}(?=['\"])" if is_any_word(name) else re.escape(name)
+        for name in ordered
+        if name
+    ]
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(forms)})(?![\w-])") if forms else None
 
 
 def in_column(values: pd.Series, of: Callable[[str], str]) -> pd.Series:
@@ -142,8 +168,13 @@ def is_pseudonym(name: str) -> bool:
     return _WRITTEN.fullmatch(name) is not None
 
 
-def _is_any_word(name: str) -> bool:
+def is_any_word(name: str) -> bool:
+    """Whether a name is so short that it may be any word or number."""
     return (name.isalpha() and len(name) < 3) or (name.isdigit() and len(name) < 5)
+
+
+def _each_once(names: Iterable[str]) -> list[str]:
+    return sorted(set(map(str, names)))
 
 
 def default_key_file() -> Path:
@@ -209,7 +240,7 @@ def _make_key(path: Path) -> None:
     print(f"A key for pseudonyms was made: {path}. Keep it to yourself, and keep a copy of it.")
 
 
-def keep_translation(table: pd.DataFrame, fingerprint: str, file: str | None) -> Path:
+def keep_translation(table: pd.DataFrame, fingerprint: str, file: str | None) -> str:
     """Add who is who to the table beside the key, which the user alone can read.
 
     Args:
@@ -218,21 +249,33 @@ def keep_translation(table: pd.DataFrame, fingerprint: str, file: str | None) ->
         file: The key's file. None: the user's own.
 
     Returns:
-        The table's file. Where it cannot be written, that is said on the terminal.
+        A sentence: where the table is, or why it cannot be written.
     """
     folder = (Path(file) if file else default_key_file()).resolve().parent
     path = folder / f"pseudonyms-{fingerprint}.csv"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "r+", encoding="utf-8", newline="") as kept:
-            fcntl.flock(kept, fcntl.LOCK_EX)  # trainings may begin at the same time
-            known = kept.read()
-            if known:
-                kept.seek(0)
-                table = pd.concat([pd.read_csv(kept, dtype=str, keep_default_na=False), table])
-            kept.seek(0)
-            kept.truncate()
-            table.drop_duplicates().to_csv(kept, index=False)
+        with _alone(path.with_suffix(".lock")):  # trainings may begin at the same time
+            if path.exists() and path.stat().st_size:
+                known = pd.read_csv(path, dtype=str, keep_default_na=False)
+                table = pd.concat([known, table]).drop_duplicates()
+            new = path.with_suffix(".new")
+            with _private(new, os.O_TRUNC) as file_of_it:
+                table.to_csv(file_of_it, index=False)
+            new.replace(path)  # whoever breaks off leaves the old table whole
     except OSError as error:
-        print(f"Who is who cannot be written to {path} ({error.strerror}).", file=sys.stderr)
-    return path
+        return f"Who is who cannot be written to {path}: {error.strerror}"
+    return f"Who is who: {path}"
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait for other processes that hold a lock, and hold it."""
+    with _private(lock) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def _private(path: Path, flags: int = 0) -> IO[str]:
+    """A file to write that nobody else can read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8", newline="")

@@ -23,7 +23,8 @@ import psutil
 
 from tests.preprocess.encode import encode, numbered
 from tests.preprocess.films import film, walk, wall, write_video
-from tests.tracking.served import Answer, Server, register_untrained, serve
+from tests.tracking.served import Answer, Server, serve
+from tests.tracking.untrained import register_untrained
 
 HEIGHT, WIDTH, NUM_FRAMES = 96, 160, 25
 WARM_UP = 20
@@ -39,8 +40,7 @@ def main() -> None:
         folder = Path(name)
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
         os.chdir(folder)
-        (folder / "files").mkdir()
-        register_untrained(folder / "files")
+        register_untrained(folder / "files", "candidate")
         good, bad = cells(folder)
         with serve(folder / "log", {}) as server:
             measure(server, good, bad, arguments.requests, arguments.clients)

@@ -14,9 +14,9 @@ import pandas as pd
 
 from preprocess.quality import Figures
 
-SEEN_SHARE = 0.5
-"""A video that shows the patient for less than half of its time was cut badly, or the person was
-not found where there was one."""
+SEEN_SHARE = 2 / 3
+"""A video that shows the patient for less than two thirds of its time was cut badly, or the person
+was not found where there was one."""
 
 BRIDGED_SHARE = 0.1
 """One interpolated frame in ten: the crop is guessed somewhere in most clips of 16 frames."""
@@ -115,7 +115,7 @@ class Rule:
 RULES = (
     Rule(
         "seldom_seen",
-        "Patient seen in less than half of the video",
+        "Patient seen in less than two thirds of the video",
         2,
         lambda video, _: video.person_share < SEEN_SHARE,
         "person seen in {person_share:.0%} of the frames",

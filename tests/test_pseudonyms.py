@@ -5,6 +5,7 @@ import hmac
 import stat
 import threading
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 import pytest
@@ -150,11 +151,13 @@ def test_where_no_key_can_be_made_is_said(tmp_path, monkeypatch):
 def test_who_is_who_is_kept_beside_the_key_and_grows(tmp_path):
     key_file = str(tmp_path / "study.key")
     first = Pseudonyms(KEY, ["P01"], ["a.mp4"])
-    path = keep_translation(first.translation(), first.fingerprint, key_file)
-    assert path == tmp_path / f"pseudonyms-{first.fingerprint}.csv"
+    (tmp_path / f"pseudonyms-{first.fingerprint}.csv").touch(mode=0o600)  # of one that broke off
+    told = keep_translation(first.translation(), first.fingerprint, key_file)
+    path = tmp_path / f"pseudonyms-{first.fingerprint}.csv"
+    assert told == f"Who is who: {path}"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    second = Pseudonyms(KEY, ["P01", "007"], ["a.mp4"])
-    keep_translation(second.translation(["P01", "a site"]), second.fingerprint, key_file)
+    second = Pseudonyms(KEY, ["P01", "007"], ["a.mp4"], ["P01", "a site"])
+    keep_translation(second.translation(), second.fingerprint, key_file)
     table = pd.read_csv(path, dtype=str)
     assert table.to_numpy().tolist() == [
         ["patient", "P01", by_hand("p", "P01")],
@@ -164,8 +167,29 @@ def test_who_is_who_is_kept_beside_the_key_and_grows(tmp_path):
     ]
 
 
-def test_a_table_that_cannot_be_written_costs_nothing_else(tmp_path, capsys):
+def test_who_is_who_is_whole_whenever_writing_it_breaks_off(tmp_path, monkeypatch):
+    names = Pseudonyms(KEY, ["P01"])
+    key_file = str(tmp_path / "study.key")
+    keep_translation(names.translation(), names.fingerprint, key_file)
+    path = tmp_path / f"pseudonyms-{names.fingerprint}.csv"
+    before = path.read_bytes()
+
+    def no_room(self: pd.DataFrame, file: IO[str], **others: object) -> None:
+        file.write("kind,id\npat")
+        raise OSError(28, "No space left on device")
+
+    more = Pseudonyms(KEY, ["P02"])
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", no_room)
+        told = keep_translation(more.translation(), names.fingerprint, key_file)
+    assert told == f"Who is who cannot be written to {path}: No space left on device"
+    assert path.read_bytes() == before
+    keep_translation(more.translation(), names.fingerprint, key_file)
+    assert pd.read_csv(path)["id"].tolist() == ["P01", "P02"]
+
+
+def test_a_table_that_cannot_be_written_costs_nothing_else(tmp_path):
     names = Pseudonyms(KEY, ["P01"])
     (tmp_path / f"pseudonyms-{names.fingerprint}.csv").mkdir()
-    keep_translation(names.translation(), names.fingerprint, str(tmp_path / "key"))
-    assert "Who is who cannot be written to" in capsys.readouterr().err
+    told = keep_translation(names.translation(), names.fingerprint, str(tmp_path / "key"))
+    assert told.startswith("Who is who cannot be written to")

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
 from asd_experiments.evaluation.cases import Predictions
@@ -12,11 +11,10 @@ from asd_experiments.evaluation.predictions import (
     SCORE_PREFIXES,
     Split,
     Unit,
-    class_probabilities,
     probability_columns,
     select_units,
 )
-from asd_experiments.evaluation.temperature import at_temperature
+from asd_experiments.evaluation.temperature import calibrated
 
 _ONE = 0  # the fold of all cases: they are judged by one threshold
 
@@ -43,10 +41,8 @@ class NetworkPredictions(Predictions):
 
     def _units(self, table: pd.DataFrame, split: Split, unit: Unit) -> pd.DataFrame:
         by_network = select_units(table, split, unit)
-        own = np.array([self.temperatures[int(number)] for number in by_network["fold"]])
         columns = probability_columns(self.classes)
-        scaled = at_temperature(class_probabilities(by_network, self.classes), own)
-        by_network[columns] = scaled
+        by_network[columns] = calibrated(by_network, self.classes, self.temperatures)
         scores = ("fold", *SCORE_PREFIXES)
         keys = [name for name in by_network.columns if not str(name).startswith(scores)]
         means = by_network.groupby(keys, sort=True)[columns].mean().reset_index()

@@ -19,7 +19,7 @@ MISSING = "missing"
 FEWEST = 5
 """Patients below which a row is marked as small: a single one moves it by 25 points or more."""
 
-_MOST_LEVELS = 10  # a text with more tells cases apart and does not group them
+MOST_LEVELS = 10  # a text with more tells cases apart and does not group them
 _FEW_NUMBERS = 5  # a number with so few values, such as a grade, is a level itself
 _NOT_METADATA = {"video", "patient_id", "label"}
 
@@ -70,7 +70,7 @@ def subgroup_columns(videos: pd.DataFrame) -> list[str]:
 
 def _divides(values: pd.Series) -> bool:
     num_levels = values.nunique() + int(values.isna().any())
-    is_grouping = _is_number(values) or values.nunique() <= _MOST_LEVELS
+    is_grouping = _is_number(values) or values.nunique() <= MOST_LEVELS
     return num_levels > 1 and is_grouping
 
 

@@ -5,12 +5,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 from scipy import optimize
 from scipy.special import log_softmax, softmax
 
 from asd_experiments.evaluation.cases import Cases, Predictions
-from asd_experiments.evaluation.predictions import LOWEST_PROBABILITY, probability_columns
+from asd_experiments.evaluation.predictions import (
+    LOWEST_PROBABILITY,
+    class_probabilities,
+    probability_columns,
+)
 
 LOWEST, HIGHEST = 0.1, 10.0
 """Range of the temperature: a dozen patients that happen to be separated would make it 0."""
@@ -79,14 +84,31 @@ def scaled(cases: Cases, temperatures: Mapping[int, Temperature]) -> Cases:
     Raises:
         ValueError: If a fold has no temperature.
     """
-    folds = cases.rows["fold"]
-    if missing := sorted({int(fold) for fold in folds} - set(temperatures)):
-        raise ValueError(f"every fold needs a temperature, fold {missing[0]} has none")
-    own = np.array([temperatures[int(fold)].value for fold in folds], dtype=np.float64)
+    values = {fold: temperature.value for fold, temperature in temperatures.items()}
     columns = probability_columns(cases.classes)
-    values = at_temperature(cases.probabilities, own).T
-    rows = cases.rows.assign(**dict(zip(columns, values, strict=True)))
+    probabilities = calibrated(cases.rows, cases.classes, values).T
+    rows = cases.rows.assign(**dict(zip(columns, probabilities, strict=True)))
     return replace(cases, rows=rows)
+
+
+def calibrated(
+    rows: pd.DataFrame, classes: list[str], temperatures: Mapping[int, float]
+) -> Float[np.ndarray, "unit num_classes"]:
+    """Probability of every class, each row's at the temperature of its own fold.
+
+    Args:
+        rows: With the columns fold and `probability_<class>`.
+        classes: All classes in their fixed order.
+        temperatures: Temperature of every fold.
+
+    Raises:
+        ValueError: If a fold has no temperature.
+    """
+    folds = [int(fold) for fold in rows["fold"]]
+    if missing := sorted(set(folds) - set(temperatures)):
+        raise ValueError(f"every fold needs a temperature, fold {missing[0]} has none")
+    own = np.array([temperatures[fold] for fold in folds], dtype=np.float64)
+    return at_temperature(class_probabilities(rows, classes), own)
 
 
 def at_temperature(

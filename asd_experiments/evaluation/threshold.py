@@ -116,8 +116,25 @@ def decide(
     probabilities = class_probabilities(rows, classes)
     positive = positive_index(classes, positive_class)
     if positive is None:
-        return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+        return decided(probabilities, None, None)
     if missing := sorted({int(fold) for fold in rows["fold"]} - set(thresholds)):
         raise ValueError(f"every fold needs a threshold, fold {missing[0]} has none")
     threshold = np.array([thresholds[int(fold)] for fold in rows["fold"]], dtype=np.float64)
+    return decided(probabilities, positive, threshold)
+
+
+def decided(
+    probabilities: Float[np.ndarray, "unit num_classes"],
+    positive: int | None,
+    threshold: Float[np.ndarray, " unit"] | float | None,
+) -> Int[np.ndarray, " unit"]:
+    """Class decided for every unit, as an index: by the threshold, else the most probable one.
+
+    Args:
+        probabilities: Of every class.
+        positive: Index of the positive class of two.
+        threshold: From which probability of it on a unit is positive.
+    """
+    if positive is None or threshold is None:
+        return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
     return np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)

@@ -1,9 +1,11 @@
 """How figures are written where people read them."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
+from asd_experiments.evaluation.interval import Interval
 from asd_experiments.evaluation.sampled import Estimate
 
 MINUS = "\N{MINUS SIGN}"
@@ -40,6 +42,20 @@ def figure_text(estimate: Estimate | None, *, signed: bool = False, digits: int 
     if estimate.interval is not None:
         told += f" [{estimate.interval.low:{form}}, {estimate.interval.high:{form}}]"
     return told.replace("-", MINUS)
+
+
+def logged_text(metrics: Mapping[str, float], name: str) -> str:
+    """A logged figure with its interval; empty where it is undefined.
+
+    Args:
+        metrics: Metrics of a run.
+        name: Of the figure; its limits are logged as `<name>_ci_low` and `<name>_ci_high`.
+    """
+    if name not in metrics:
+        return NONE
+    low, high = (metrics.get(f"{name}_ci_{end}") for end in ("low", "high"))
+    interval = None if low is None or high is None else Interval(low, high)
+    return figure_text(Estimate(metrics[name], interval))
 
 
 def p_text(p: float | None) -> str:

@@ -6,7 +6,6 @@ import pandas as pd
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from asd_experiments.data.manifest import FIRST_ROW
 from asd_experiments.evaluation.failures import misclassified_patients, worst_clips
 from asd_experiments.evaluation.figures.flow import flow_figure
 from asd_experiments.evaluation.figures.subgroups import subgroup_figure
@@ -15,7 +14,8 @@ from asd_experiments.evaluation.network_predictions import NetworkPredictions
 from asd_experiments.evaluation.participant_flow import participant_flow
 from asd_experiments.evaluation.predictions import UNITS
 from asd_experiments.evaluation.subgroups import subgroup_columns, subgroup_table
-from asd_experiments.prediction.known import Trial
+from asd_experiments.evaluation.wording import logged_text, title_of
+from asd_experiments.prediction.known import KnownTrial
 from asd_experiments.prediction.logged_model import LoggedModel
 from asd_experiments.prediction.record import link_back, told_model
 from asd_experiments.tracking.answers import RequestedVideo
@@ -23,10 +23,10 @@ from asd_experiments.tracking.artifacts import Evaluated, evaluated, log_table
 from asd_experiments.tracking.cases import add_cases
 from asd_experiments.tracking.checklist import log_external_checklist
 from asd_experiments.tracking.finished_trial import PREDICTIONS
-from asd_experiments.tracking.labels import identifying_columns
+from asd_experiments.tracking.labels import labels_by_row
 from asd_experiments.tracking.links import artifact_link
-from asd_experiments.tracking.model_card import ModelCard
 from asd_experiments.tracking.model_signature import PredictOptions
+from asd_experiments.tracking.model_spec import ModelSpec
 from asd_experiments.tracking.runs import log_metrics
 
 EXTERNAL = "external"
@@ -42,7 +42,7 @@ def log_external(
     options: PredictOptions,
     labels: pd.DataFrame,
     videos: list[RequestedVideo],
-    trial: Trial,
+    trial: KnownTrial,
 ) -> str:
     """Judge a model by the labels of videos that it was not trained on, and log everything.
 
@@ -57,9 +57,9 @@ def log_external(
     Returns:
         The figures beside the cross-validated ones, as a Markdown table.
     """
-    card = model.networks.card
-    named = without_names(labels)
-    predictions = external_predictions(card, card.networks(options.fold), named, videos)
+    spec = model.networks.spec
+    named = labels_by_row(labels)
+    predictions = external_predictions(spec, spec.networks(options.fold), named, videos)
     metrics = {
         f"{EXTERNAL}/{unit}/{name}": value
         for unit in UNITS
@@ -73,7 +73,7 @@ def log_external(
             cases = predictions.cases("test", unit)
             add_cases(results, cases, unit, where, are_treated=treated)
         _add_tables(results, predictions, named, videos)
-    table = compared(metrics, card.figures)
+    table = compared(metrics, spec.figures)
     client = MlflowClient()
     client.set_tag(
         run_id, MLFLOW_RUN_NOTE, _note(run_id, model, options, trial, predictions, named, table)
@@ -83,32 +83,15 @@ def log_external(
     return table
 
 
-def without_names(labels: pd.DataFrame) -> pd.DataFrame:
-    """The labels with every video called by its row and every patient by the first one's.
-
-    Whoever has the labels file finds everybody in it, and nobody else does. Columns that tell
-    patients apart are left out.
-    """
-    rows = [f"row {row}" for row in range(FIRST_ROW, FIRST_ROW + len(labels))]
-    first = labels["patient_id"].map(
-        {
-            patient: rows[number]
-            for number, patient in reversed(list(enumerate(labels["patient_id"])))
-        }
-    )
-    telling = identifying_columns(labels, "patient_id")
-    return labels.drop(columns=telling).assign(video=rows, patient_id="patient of " + first)
-
-
 def external_predictions(
-    card: ModelCard, networks: list[int], named: pd.DataFrame, videos: list[RequestedVideo]
+    spec: ModelSpec, networks: list[int], named: pd.DataFrame, videos: list[RequestedVideo]
 ) -> NetworkPredictions:
     """What every network says of every clip, with the truth.
 
     Args:
-        card: Card of the model.
+        spec: Specification of the model.
         networks: Numbers of the networks that answer together.
-        named: From `without_names`.
+        named: From `labels_by_row`.
         videos: What came of the videos, in order.
     """
     parts = [
@@ -121,10 +104,10 @@ def external_predictions(
     table = pd.concat(parts, ignore_index=True).assign(split="test")
     return NetworkPredictions(
         table,
-        card.classes,
-        card.positive_class,
-        temperatures={number: card.temperature(number) for number in networks},
-        threshold=card.threshold(networks),
+        spec.classes,
+        spec.positive_class,
+        temperatures={number: spec.temperature(number) for number in networks},
+        threshold=spec.threshold(networks),
     )
 
 
@@ -135,26 +118,17 @@ def compared(metrics: Mapping[str, float], cross_validated: Mapping[str, float])
         "|---|---|---|",
     ]
     for name in _COMPARED:
-        own = _with_interval(metrics, f"{EXTERNAL}/patient/{name}")
-        before = _with_interval(cross_validated, f"test/patient/{name}")
-        title = "AUROC" if name == "auroc" else name.replace("_", " ")
-        lines.append(f"| {title} | {own} | {before} |")
+        own = logged_text(metrics, f"{EXTERNAL}/patient/{name}") or "not known"
+        before = logged_text(cross_validated, f"test/patient/{name}") or "not known"
+        lines.append(f"| {title_of(name)} | {own} | {before} |")
     return "\n".join(lines)
-
-
-def _with_interval(metrics: Mapping[str, float], name: str) -> str:
-    if name not in metrics:
-        return "not known"
-    limits = [metrics.get(f"{name}_ci_{end}") for end in ("low", "high")]
-    told = [f"{limit:.3f}" for limit in limits if limit is not None]
-    return f"{metrics[name]:.3f}" + (f" [{', '.join(told)}]" if len(told) == 2 else "")
 
 
 def _note(
     run_id: str,
     model: LoggedModel,
     options: PredictOptions,
-    trial: Trial,
+    trial: KnownTrial,
     predictions: NetworkPredictions,
     named: pd.DataFrame,
     table: str,
@@ -174,7 +148,7 @@ def _note(
         if trial.unchecked
         else ""
     )
-    numbers = model.networks.card.networks(options.fold)
+    numbers = model.networks.spec.networks(options.fold)
     networks = "one network" if len(numbers) == 1 else f"the mean of {len(numbers)} networks"
     return (
         f"Patients: {links}\n\n"

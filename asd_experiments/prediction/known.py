@@ -10,14 +10,14 @@ from mlflow.tracking import MlflowClient
 
 from asd_experiments.data.manifest import FIRST_ROW
 from asd_experiments.errors import InputError, all_problems
-from asd_experiments.pseudonyms import PARAMETER, Pseudonyms, read_key
-from asd_experiments.tracking.anonymity import ANONYMISED
+from asd_experiments.pseudonyms import Pseudonyms
+from asd_experiments.tracking.anonymity import ANONYMISED, same_key
 from asd_experiments.tracking.finished_trial import FOLDS, read_table
-from asd_experiments.tracking.model_card import ModelCard
+from asd_experiments.tracking.model_spec import ModelSpec
 from asd_experiments.tracking.runs import is_tracker_lost
 
 
-class Trial(NamedTuple):
+class KnownTrial(NamedTuple):
     """The trial that a model comes from, as far as it can be seen from here."""
 
     run: Run | None
@@ -30,77 +30,86 @@ class Trial(NamedTuple):
     """Why that cannot be said of them; empty if it can."""
 
 
-def trial_of(card: ModelCard, patients: Collection[str], key_file: str | None) -> Trial:
+def find_trial(spec: ModelSpec, patients: Collection[str], key_file: str | None) -> KnownTrial:
     """Look for the trial of a model, and for patients in it.
 
     Args:
-        card: Card of the model.
+        spec: Specification of the model.
         patients: Ids of patients; nobody is looked for if there is none.
         key_file: File of the key of the trial's pseudonyms. None: the user's own.
 
     Raises:
         InputError: If a key is given that cannot be read, or is another one.
     """
-    try:
-        run = MlflowClient().get_run(card.run_id)
-    except MlflowException as error:
-        if is_tracker_lost(error):
-            raise
-        return Trial(None, frozenset(), "the run of its trial is not on this tracking server")
+    run = _run_of(spec)
     if not patients:
-        return Trial(run, frozenset(), "")
-    manifest = read_table(run, FOLDS)
-    if manifest is None:
-        return Trial(run, frozenset(), "the run of its trial does not say who its patients were")
+        return KnownTrial(run, frozenset(), "")
+    there, fingerprint = _patients_of(spec, run)
+    if not there:
+        silent = "does not say who its patients were"
+        why = "is not on this tracking server" if run is None else silent
+        return KnownTrial(run, frozenset(), f"the run of its trial {why}")
     try:
-        name = _naming(run, key_file)
+        name = _naming(fingerprint, key_file, f"the trial {spec.run_id}")
     except InputError:
         if key_file is not None:
             raise
         why = "its trial has pseudonyms of a key that is not here (give it by pseudonym_key=)"
-        return Trial(run, frozenset(), why)
-    there = {str(patient) for patient in manifest["patient_id"]}
-    return Trial(run, frozenset(p for p in patients if name(p) in there), "")
+        return KnownTrial(run, frozenset(), why)
+    # Ids stand beside pseudonyms in a run whose scrub broke off.
+    return KnownTrial(run, frozenset(p for p in patients if there & {p, name(p)}), "")
 
 
-def _naming(run: Run, key_file: str | None) -> Callable[[str], str]:
-    """What a run calls a patient.
+def _run_of(spec: ModelSpec) -> Run | None:
+    try:
+        return MlflowClient().get_run(spec.run_id)
+    except MlflowException as error:
+        if is_tracker_lost(error):
+            raise
+        return None
+
+
+def _patients_of(spec: ModelSpec, run: Run | None) -> tuple[frozenset[str], str | None]:
+    """What the patients of a trial are called, and by the pseudonyms of which key, if by any."""
+    if spec.training_patients:
+        return frozenset(spec.training_patients), spec.anonymised
+    manifest = None if run is None else read_table(run, FOLDS)
+    if run is None or manifest is None:
+        return frozenset(), None
+    return frozenset(manifest["patient_id"].map(str)), run.data.tags.get(ANONYMISED)
+
+
+def _naming(fingerprint: str | None, key_file: str | None, whose: str) -> Callable[[str], str]:
+    """What a trial calls a patient.
 
     Raises:
         InputError: If it has pseudonyms, and their key is not there.
     """
-    fingerprint = run.data.tags.get(ANONYMISED)
     if fingerprint is None:
         return str
-    pseudonyms = Pseudonyms(read_key(key_file))
-    if pseudonyms.fingerprint != fingerprint:
-        raise InputError(
-            f"{PARAMETER}: the trial {run.info.run_id} has pseudonyms of the key {fingerprint}, "
-            f"got the key {pseudonyms.fingerprint}; give the file of that key, or leave it out"
-        )
-    return pseudonyms.patient
+    return Pseudonyms(same_key(key_file, fingerprint, whose)).patient
 
 
 def refuse_known(
-    labels: pd.DataFrame, sums: Mapping[str, str | None], card: ModelCard, patients: frozenset[str]
+    labels: pd.DataFrame, sums: Mapping[str, str | None], spec: ModelSpec, patients: frozenset[str]
 ) -> None:
     """Refuse to validate a model on what it was trained on, or on its patients' other videos.
 
     Args:
         labels: The labels file.
         sums: SHA-256 of every video, by its name.
-        card: Card of the model.
+        spec: Specification of the model.
         patients: Those who have the id of a patient of the model's trial.
 
     Raises:
         InputError: With every row that has to be left out, and why.
     """
-    if not card.training_videos:
+    if not spec.training_videos:
         raise InputError(
             "labels: the model does not say which videos it was trained on, so it cannot be shown "
             "that these are others; train it anew, or leave labels out"
         )
-    problems = [f"row {row}: {why}" for row, why in _known_rows(labels, sums, card, patients)]
+    problems = [f"row {row}: {why}" for row, why in _known_rows(labels, sums, spec, patients)]
     if problems:
         raise InputError(
             f"{all_problems('with what the model knows already', problems)}\n"
@@ -112,10 +121,10 @@ def refuse_known(
 def _known_rows(
     labels: pd.DataFrame,
     sums: Mapping[str, str | None],
-    card: ModelCard,
+    spec: ModelSpec,
     patients: frozenset[str],
 ) -> Sequence[tuple[int, str]]:
-    trained_on = set(card.training_videos)
+    trained_on = set(spec.training_videos)
     rows = range(FIRST_ROW, FIRST_ROW + len(labels))
     known = {
         row: patient

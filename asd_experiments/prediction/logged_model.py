@@ -95,7 +95,7 @@ class LoggedModel:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all files: other weights, or another card, are another model."""
+        """SHA-256 of all files: other weights, or another specification, are another model."""
         lines = (f"{file_sha256(path)} {name}\n" for name, path in self.files())
         return sha256("".join(lines).encode()).hexdigest()
 

@@ -14,7 +14,7 @@ from asd_experiments.errors import InputError
 from asd_experiments.interruption import Interrupted, stop_signals_raise
 from asd_experiments.prediction.external import log_external
 from asd_experiments.prediction.kept import KeptClips
-from asd_experiments.prediction.known import Trial, refuse_known, trial_of
+from asd_experiments.prediction.known import KnownTrial, find_trial, refuse_known
 from asd_experiments.prediction.logged_model import LoggedModel
 from asd_experiments.prediction.output import (
     TRAINED_ON,
@@ -86,7 +86,7 @@ class _Job:
     """All that an answer rests on beside the video."""
 
     kept: KeptClips
-    trial: Trial
+    trial: KnownTrial
 
     def missing(self) -> list[str]:
         """Names of the videos that are to be classified, each content once."""
@@ -110,21 +110,21 @@ def _prepare(config: PredictConfig) -> _Job | None:
             "device": training_device(config.device),
         }
     )
-    card, out = model.networks.card, Path(config.out)
+    spec, out = model.networks.spec, Path(config.out)
     labels = Path(config.labels) if config.labels else None
-    request = read_request(Path(config.videos), labels, card.classes)
+    request = read_request(Path(config.videos), labels, spec.classes)
     check_out(out, request)
     sums = file_sums(request)
     patients = {patient for patient in request.patients if patient is not None}
-    trial = trial_of(card, patients, config.pseudonym_key)
+    trial = find_trial(spec, patients, config.pseudonym_key)
     if request.labels is not None:
-        refuse_known(request.labels, sums, card, trial.known)
+        refuse_known(request.labels, sums, spec, trial.known)
         if trial.unchecked:
             print(f"The model's patients are recognised by their videos alone: {trial.unchecked}.")
     basis = {
         **model.networks.versions(options),
         "digest": model.digest,
-        "clip_stride": options.clip_stride or card.clip_stride,
+        "clip_stride": options.clip_stride or spec.clip_stride,
         "device": options.device,
     }
     versions = json.dumps(basis)
@@ -145,7 +145,7 @@ def _carry_out(run_id: str, config: PredictConfig, job: _Job) -> list[int]:
     answers = networks.answers(videos, job.options)
     sums = [job.sums[name] for name in job.request.names]
     answers = answers.assign(versions=job.versions)
-    table = answers_of_videos(answers, job.request, sums, networks.card.training_videos)
+    table = answers_of_videos(answers, job.request, sums, networks.spec.training_videos)
     write_answers(out, table, job.request)
     failed = [
         row

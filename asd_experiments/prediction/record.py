@@ -22,17 +22,17 @@ def log_start(
     client = MlflowClient()
     client.set_tag(run_id, "asd.level", "external" if labelled else "prediction")
     client.set_tag(run_id, MODEL, model.address)
-    card = model.networks.card
+    spec = model.networks.spec
     if labelled:
-        client.set_tag(run_id, VALIDATES, card.run_id)
+        client.set_tag(run_id, VALIDATES, spec.run_id)
     facts = {
         "model": model.given,
         "model_version": model.version.version if model.version else None,
         "model_digest": model.digest,
-        "trial": card.run_id,
-        "final": card.final,
-        "classes": ", ".join(card.classes),
-        "positive_class": card.positive_class,
+        "trial": spec.run_id,
+        "final": spec.final,
+        "classes": ", ".join(spec.classes),
+        "positive_class": spec.positive_class,
     }
     log_parameters(run_id, {**asdict(options), **facts})
     _link_model(run_id, model)
@@ -66,9 +66,9 @@ def told_model(model: LoggedModel, trial: Run | None) -> str:
     name = model.name
     if model.version is not None:
         name = version_link(model.version.name, str(model.version.version), name)
-    card = model.networks.card
-    of = run_link(trial) if trial is not None else f"`{card.run_id}` (not on this server)"
-    return f"{name} (trial {of}, {card.final})"
+    spec = model.networks.spec
+    of = run_link(trial) if trial is not None else f"`{spec.run_id}` (not on this server)"
+    return f"{name} (trial {of}, {spec.final})"
 
 
 def link_back(run_id: str, model: LoggedModel, trial: Run | None) -> None:

@@ -23,7 +23,7 @@ from asd_experiments.evaluation.figures.subgroups import subgroup_figure
 from asd_experiments.evaluation.interval import Interval
 from asd_experiments.evaluation.sampled import Estimate
 from asd_experiments.evaluation.subgroups import ALL
-from asd_experiments.evaluation.wording import figure_text, title_of
+from asd_experiments.evaluation.wording import figure_text, logged_text, title_of
 from asd_experiments.registry.document import (
     Block,
     Document,
@@ -34,17 +34,17 @@ from asd_experiments.registry.document import (
     to_html,
     to_markdown,
 )
-from asd_experiments.registry.limits import limits, metadata_columns
+from asd_experiments.registry.limits import limits
 from asd_experiments.registry.selection import selection_section
 from asd_experiments.registry.versions import told, versions_of
 from asd_experiments.tracking.checklist import open_items
-from asd_experiments.tracking.finished_trial import FinishedTrial, read_table
+from asd_experiments.tracking.finished_trial import STORE, FinishedTrial, read_table
+from asd_experiments.tracking.labels import metadata_columns
 from asd_experiments.tracking.runs import MODEL
 
 CARD_PAGE, CARD_TEXT = "model_card.html", "model_card.md"
 """Artifacts of the trial's run."""
 
-_STORE = "store.json"
 _FIGURES = (
     *("auroc", "auprc", "balanced_accuracy", "accuracy", "majority_accuracy"),
     *("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative"),
@@ -181,7 +181,8 @@ def _factors(trial: FinishedTrial) -> Section:
         f"The labels tell {', '.join(known)} of the patients or videos; the subgroups below are "
         "those of these columns that divide the patients."
         if known
-        else "The labels tell nothing of the patients but their class, so there are no subgroups."
+        else "The labels tell nothing of the patients but their class, or only what tells one "
+        "patient from another, so there are no subgroups."
     )
     method = "How a person is found, cut out and segmented is part of what the model depends on."
     return Section("Factors", [told, method])
@@ -321,9 +322,9 @@ def _checklist(trial: FinishedTrial) -> Section:
 def _origin(trial: FinishedTrial) -> dict[str, Any]:
     """How the store was made; empty where the run does not tell."""
     artifacts = {item.path for item in MlflowClient().list_artifacts(trial.run_id)}
-    if _STORE not in artifacts:
+    if STORE not in artifacts:
         return {}
-    origin: dict[str, Any] = load_dict(f"runs:/{trial.run_id}/{_STORE}")
+    origin: dict[str, Any] = load_dict(f"runs:/{trial.run_id}/{STORE}")
     return origin
 
 
@@ -357,12 +358,7 @@ def _figures_of(trial: FinishedTrial, metric: str) -> tuple[str, str, str]:
 
 def _logged(trial: FinishedTrial, metric: str) -> str:
     """A pooled figure of the test patients with its interval; empty where it is undefined."""
-    metrics, name = trial.run.data.metrics, f"test/patient/{metric}"
-    if name not in metrics:
-        return ""
-    low, high = (metrics.get(f"{name}_ci_{end}") for end in ("low", "high"))
-    interval = None if low is None or high is None else Interval(low, high)
-    return figure_text(Estimate(metrics[name], interval))
+    return logged_text(trial.run.data.metrics, f"test/patient/{metric}")
 
 
 def _of_row(row: Mapping[Any, Any], measure: str) -> str:

@@ -7,9 +7,9 @@ import pandas as pd
 from asd_experiments.evaluation.subgroups import ALL, FEWEST
 from asd_experiments.tracking.checklist import VALIDATED_BY
 from asd_experiments.tracking.finished_trial import FinishedTrial
+from asd_experiments.tracking.labels import metadata_columns
 from asd_experiments.tracking.runs import COLLAPSED
 
-_NOT_METADATA = {"video", "patient_id", "label"}
 _USUAL = ("age", "sex", "severity", "site", "camera", "view")
 _FEW_OF_A_CLASS = 20  # of 20 a sensitivity of 0.8 has the interval 0.58 to 0.92
 _MOST_CHARACTERS = 40  # of a cell that is quoted
@@ -34,30 +34,6 @@ def limits(
         *_small(subgroups),
         *_metadata(trial),
     ]
-
-
-def metadata_columns(videos: pd.DataFrame) -> list[str]:
-    """Columns of the labels that say more than the class, without those that say who it is.
-
-    The answers of readers are none; nor is a column that holds an id, or a text of its own for
-    every patient.
-    """
-    return [
-        str(name)
-        for name in videos.columns
-        if name not in _NOT_METADATA
-        and not str(name).startswith("reader_")
-        and not _says_who(videos, str(name))
-    ]
-
-
-def _says_who(videos: pd.DataFrame, column: str) -> bool:
-    known = videos[["patient_id", column]].dropna().drop_duplicates()
-    texts = known[column].astype(str)
-    if set(texts) & set(videos["patient_id"].astype(str)):
-        return True
-    is_text = not pd.api.types.is_numeric_dtype(known[column])
-    return is_text and len(known) > 1 and not texts.duplicated().any()
 
 
 def _elsewhere(trial: FinishedTrial) -> str:
@@ -124,7 +100,7 @@ def _metadata(trial: FinishedTrial) -> Iterator[str]:
     columns = [] if videos is None else metadata_columns(videos)
     if videos is None or not columns:
         yield (
-            f"The labels say nothing of the patients but their class: who they were "
+            f"The labels say nothing that groups the patients: who they were "
             f"({', '.join(_USUAL)}, ...) and for whom the model works is not known."
         )
         return

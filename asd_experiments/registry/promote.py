@@ -14,6 +14,7 @@ from asd_experiments.evaluation.sampled import Estimate
 from asd_experiments.evaluation.wording import figure_text, p_text, title_of
 from asd_experiments.registry.card import CARD_PAGE
 from asd_experiments.registry.comparison import (
+    BY_PATIENT,
     Compared,
     compare_with_champion,
     judge,
@@ -72,7 +73,7 @@ def promote(config: PromoteConfig) -> str:
     champion = champion_of(config.name)
     beside = _beside(config, trial, champion)
     name = told(version) if version else f"{config.name} of {trial.name}"
-    with command_run(config.run_name, f"promote {name}") as run_id:
+    with command_run(config.run_name, f"promote {name}", discreet=True) as run_id:
         version = version or register(trial.run, config.name)
         if isinstance(beside, _Decision):
             decision = beside
@@ -119,7 +120,9 @@ def _beside(
     except InputError as error:
         if not config.yes:
             raise
-        return _Decision(True, f"yes=true, without a comparison ({error})")
+        print(error)
+        kept, by_patient, _ = str(error).partition(BY_PATIENT)  # what follows may name patients
+        return _Decision(True, f"yes=true, without a comparison ({kept}{by_patient})")
     if compared is None:
         raise InputError(
             f"{told(champion)} is the champion already and from the same trial (run "

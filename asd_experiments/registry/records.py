@@ -124,7 +124,7 @@ def number_of(test_set: str, trials: list[str]) -> int:
     for version in all_versions():
         for tag, value in version.tags.items():
             if tag.startswith(COMPARED_WITH):
-                record = Record(**json.loads(value))
-                if record.test_set == test_set:
-                    numbers[tuple(record.trials)] = record.number
+                record = json.loads(value)
+                if record["test_set"] == test_set:
+                    numbers[tuple(record["trials"])] = record["number"]
     return numbers.get(tuple(trials), len(numbers) + 1)

@@ -38,7 +38,7 @@ from asd_experiments.search.objective import Task
 from asd_experiments.search.reader import load_space
 from asd_experiments.search.space import SearchSpace
 from asd_experiments.search.values import Value
-from asd_experiments.tracking.anonymity import begin_pseudonyms, same_pseudonyms, told_by
+from asd_experiments.tracking.anonymity import begin_pseudonyms, pseudonyms_of, same_key, told_by
 from asd_experiments.tracking.finished_trial import FinishedTrial
 from asd_experiments.tracking.links import (
     artifact_link,
@@ -103,11 +103,11 @@ class _Sweep:
                 "it was begun with"
             )
         facts = _read_facts(folder)
-        task = facts["task"] | {"metrics": tuple(facts["task"]["metrics"])}
-        pseudonyms = _same_names(config, run_id, task["store"], facts.get("anonymised"))
+        kept = facts["task"] | {"metrics": tuple(facts["task"]["metrics"])}
+        task = Task(**kept, tracking_uri=tracking_uri(), folder=str(folder))
         return cls(
             folder,
-            Task(**task, tracking_uri=tracking_uri(), folder=str(folder), pseudonyms=pseudonyms),
+            replace(task, pseudonyms=_same_names(config, task, facts.get("anonymised"))),
             storage=_storage(config, folder),
             started=facts["started"],
         )
@@ -237,23 +237,25 @@ def _new_names(config: SweepConfig, space: SearchSpace, store: ClipStore) -> Pse
     """Pseudonyms for a sweep that begins; None where ids are logged."""
     if not (config.store is not None if config.anonymise is None else config.anonymise):
         return None
-    group_by = str(space.fixed.get("group_by") or TrainConfig().group_by)
-    return begin_pseudonyms(store, key_file=config.pseudonym_key, group_by=group_by)
+    return begin_pseudonyms(store, key_file=config.pseudonym_key, group_by=_group_by(space))
 
 
-def _same_names(
-    config: SweepConfig, run_id: str, store: str, fingerprint: str | None
-) -> Pseudonyms | None:
+def _group_by(space: SearchSpace) -> str:
+    return str(space.fixed.get("group_by") or TrainConfig().group_by)
+
+
+def _same_names(config: SweepConfig, task: Task, fingerprint: str | None) -> Pseudonyms | None:
     """The pseudonyms that a sweep was begun with, on whatever machine; None: it has ids."""
     if config.anonymise not in (None, fingerprint is not None):
         raise InputError(
-            f"anonymise: the sweep {run_id} was begun with {as_text(fingerprint is not None)}; "
-            "leave anonymise= out to go on with it"
+            f"anonymise: the sweep {task.sweep_run_id} was begun with "
+            f"{as_text(fingerprint is not None)}; leave anonymise= out to go on with it"
         )
     if fingerprint is None:
         return None
-    whose = f"the sweep {run_id}"
-    return same_pseudonyms(ClipStore(store), config.pseudonym_key, fingerprint, whose)
+    key = same_key(config.pseudonym_key, fingerprint, f"the sweep {task.sweep_run_id}")
+    space = load_space(Path(task.folder) / _SPACE, defaults=task.defaults)
+    return pseudonyms_of(ClipStore(task.store), key, _group_by(space))
 
 
 def _begin(

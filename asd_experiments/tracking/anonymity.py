@@ -17,7 +17,7 @@ from asd_experiments.pseudonyms import (
     own_key,
     read_key,
 )
-from asd_experiments.tracking.finished_trial import FinishedTrial
+from asd_experiments.tracking.finished_trial import FinishedTrial, resolved_parameters
 from asd_experiments.tracking.labels import identifying_columns, labels_of
 
 ANONYMISED = "asd.anonymised"
@@ -37,21 +37,29 @@ def begin_pseudonyms(store: ClipStore, *, key_file: str | None, group_by: str) -
     Raises:
         InputError: If there is no key and none can be made.
     """
-    pseudonyms, labels = pseudonyms_of(store, own_key(key_file)), labels_of(store)
-    groups = labels[group_by] if group_by in {*labels} - {*REQUIRED_COLUMNS} else ()
-    path = keep_translation(pseudonyms.translation(groups), pseudonyms.fingerprint, key_file)
-    print(f"Patients and videos are logged under pseudonyms. Who is who: {path}")
+    pseudonyms = pseudonyms_of(store, own_key(key_file), group_by)
+    labels = labels_of(store)
+    told = keep_translation(pseudonyms.translation(), pseudonyms.fingerprint, key_file)
+    print(f"Patients and videos are logged under pseudonyms. {told}")
     if telling := identifying_columns(labels, group_by):
         print(f"Not logged, as they tell patients apart: columns {', '.join(telling)}")
     return pseudonyms
 
 
-def pseudonyms_of(store: ClipStore, key: bytes) -> Pseudonyms:
-    """Pseudonyms of all that a store names, the videos that failed among them."""
+def pseudonyms_of(store: ClipStore, key: bytes, group_by: str) -> Pseudonyms:
+    """Pseudonyms of all that a store names, the videos that failed among them.
+
+    Args:
+        store: The clip store.
+        key: Of the pseudonyms.
+        group_by: Column of the labels that is never split between folds.
+    """
     failed = [(f.get("patient_id"), f.get("video")) for f in store.failures]
     patients = [*store.videos["patient_id"], *(p for p, _ in failed if p is not None)]
     videos = [*store.videos["video"], *(v for _, v in failed if v is not None)]
-    return Pseudonyms(key, patients, videos)
+    is_own = group_by in {*store.videos} - {*REQUIRED_COLUMNS}
+    groups = store.videos[group_by].dropna() if is_own else ()
+    return Pseudonyms(key, patients, videos, groups)
 
 
 def pseudonyms_of_run(run: Run, store: ClipStore, key_file: str | None) -> Pseudonyms | None:
@@ -67,31 +75,29 @@ def pseudonyms_of_run(run: Run, store: ClipStore, key_file: str | None) -> Pseud
     """
     if ANONYMISED not in run.data.tags:
         return None
-    return same_pseudonyms(store, key_file, run.data.tags[ANONYMISED], f"the run {run.info.run_id}")
+    key = same_key(key_file, run.data.tags[ANONYMISED], f"the run {run.info.run_id}")
+    return pseudonyms_of(store, key, resolved_parameters(run).get("group_by", "patient_id"))
 
 
-def same_pseudonyms(
-    store: ClipStore, key_file: str | None, fingerprint: str, whose: str
-) -> Pseudonyms:
-    """Pseudonyms by the key that has been used before.
+def same_key(key_file: str | None, fingerprint: str, whose: str) -> bytes:
+    """The key that has been used before.
 
     Args:
-        store: What they are of.
-        key_file: File of the key. None: the user's own.
+        key_file: Its file. None: the user's own.
         fingerprint: Of the key that was used.
         whose: What it was used for, for an error.
 
     Raises:
         InputError: If the key cannot be read, or is another one.
     """
-    pseudonyms = pseudonyms_of(store, read_key(key_file))
-    if pseudonyms.fingerprint != fingerprint:
+    key = read_key(key_file)
+    if (here := Pseudonyms(key).fingerprint) != fingerprint:
         raise InputError(
             f"{PARAMETER}: {whose} has pseudonyms of the key {fingerprint}, but "
-            f"{str(key_file or default_key_file())!r} holds the key {pseudonyms.fingerprint}; give "
-            "the file of that key, or a copy of it"
+            f"{str(key_file or default_key_file())!r} holds the key {here}; give the file of that "
+            "key, or a copy of it"
         )
-    return pseudonyms
+    return key
 
 
 def check_same_names(trials: Iterable[FinishedTrial]) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
-from asd_experiments.evaluation.predictions import class_probabilities, probability_columns
-from asd_experiments.evaluation.temperature import at_temperature
-from asd_experiments.tracking.model_card import ModelCard
+from asd_experiments.evaluation.predictions import probability_columns
+from asd_experiments.evaluation.temperature import calibrated
+from asd_experiments.evaluation.threshold import decided
 from asd_experiments.tracking.model_signature import PATIENT, output_columns
+from asd_experiments.tracking.model_spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RequestedVideo:
 
 
 def answer_table(
-    card: ModelCard, videos: Sequence[RequestedVideo], *, versions: str
+    spec: ModelSpec, videos: Sequence[RequestedVideo], *, versions: str
 ) -> pd.DataFrame:
     """Decide for every video, and for every patient.
 
@@ -68,7 +68,7 @@ def answer_table(
     mean over the networks: a long video of a patient weighs more than a short one.
 
     Args:
-        card: Card of the model whose networks saw the clips.
+        spec: Specification of the model whose networks saw the clips.
         videos: Rows of a request, in order; the same networks saw all of them.
         versions: What is said of every answer.
 
@@ -82,14 +82,14 @@ def answer_table(
     for owner, video in zip(owners, videos, strict=True):
         if video.result is not None:
             classified[owner].append(video.result)
-    answers = {owner: _answer(card, results) for owner, results in classified.items()}
-    empty = _answer(card, [])
-    columns = output_columns(card.classes)
+    answers = {owner: _answer(spec, results) for owner, results in classified.items()}
+    empty = _answer(spec, [])
+    columns = output_columns(spec.classes)
     rows = [
         {
             "video": video.name,
             "patient_id": video.patient_id,
-            **_answer(card, [video.result] if video.result else []),
+            **_answer(spec, [video.result] if video.result else []),
             "person_share": video.result.person_share if video.result else np.nan,
             "flags": video.result.flags if video.result else "",
             "problem": video.problem,
@@ -106,39 +106,26 @@ def _owner(number: int, video: RequestedVideo) -> object:
     return number if video.patient_id is None else video.patient_id
 
 
-def _answer(card: ModelCard, results: Iterable[VideoClips]) -> dict[str, Any]:
-    """What the clips of some videos say together."""
+def _answer(spec: ModelSpec, results: Iterable[VideoClips]) -> dict[str, Any]:
+    """What the clips of some videos say together.
+
+    Mean over clips, temperature, mean over networks.
+    """
     tables = [result.clips for result in results]
-    columns = probability_columns(card.classes)
+    columns = probability_columns(spec.classes)
     num_clips = sum(int(table["clip_start"].nunique()) for table in tables)
     counts = {"num_videos": len(tables), "num_clips": num_clips}
     if not tables:
         return {"decision": None, **dict.fromkeys(columns, np.nan), "threshold": np.nan, **counts}
-    clips = pd.concat(tables, ignore_index=True)
-    networks = sorted(int(number) for number in clips["fold"].unique())
-    probabilities = _probabilities(card, clips)
-    threshold = card.threshold(networks)
+    means = pd.concat(tables).groupby("fold", as_index=False)[columns].mean()
+    networks = [int(number) for number in means["fold"]]
+    temperatures = {number: spec.temperature(number) for number in networks}
+    probabilities = calibrated(means, spec.classes, temperatures).mean(axis=0)
+    threshold = spec.threshold(networks)
+    (decision,) = decided(probabilities[None], spec.positive, threshold)
     return {
-        "decision": _decide(card, probabilities, threshold),
+        "decision": spec.classes[decision],
         **dict(zip(columns, probabilities.tolist(), strict=True)),
         "threshold": np.nan if threshold is None else threshold,
         **counts,
     }
-
-
-def _probabilities(card: ModelCard, clips: pd.DataFrame) -> Float[np.ndarray, " num_classes"]:
-    """Calibrated probability of every class: mean over clips, temperature, mean over networks."""
-    means = clips.groupby("fold")[probability_columns(card.classes)].mean()
-    temperatures = np.array([card.temperature(int(number)) for number in means.index])
-    scaled = at_temperature(class_probabilities(means, card.classes), temperatures)
-    return np.asarray(scaled.mean(axis=0))
-
-
-def _decide(
-    card: ModelCard, probabilities: Float[np.ndarray, " num_classes"], threshold: float | None
-) -> str:
-    """By the threshold for two classes, else the most probable class."""
-    positive = card.positive
-    if positive is None or threshold is None:
-        return card.classes[int(probabilities.argmax())]
-    return card.classes[positive if probabilities[positive] >= threshold else 1 - positive]

@@ -18,6 +18,7 @@ from asd_experiments.evaluation.metrics import evaluate
 from asd_experiments.evaluation.participant_flow import participant_flow
 from asd_experiments.evaluation.predictions import UNITS, Unit
 from asd_experiments.evaluation.subgroups import subgroup_columns, subgroup_table
+from asd_experiments.evaluation.wording import logged_text
 from asd_experiments.interruption import Interrupted
 from asd_experiments.provenance import DATA_DIGEST
 from asd_experiments.tracking.artifacts import Evaluated, evaluated
@@ -115,11 +116,9 @@ def summary(metrics: Mapping[str, float]) -> str:
         f"|---|---|{'---|' * len(columns)}",
     ]
     for unit in ("patient", "video", "clip"):
-        low, high = (metrics.get(f"test/{unit}/auroc_ci_{end}") for end in ("low", "high"))
-        interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+        auroc = logged_text(metrics, f"test/{unit}/auroc") or "undefined"
         values = [_figure(metrics, f"test/{unit}/{column}") for column in columns]
-        auroc = _figure(metrics, f"test/{unit}/auroc")
-        lines.append(f"| {unit} | {auroc}{interval} | {' | '.join(values)} |")
+        lines.append(f"| {unit} | {auroc} | {' | '.join(values)} |")
     return "\n".join(lines)
 
 

@@ -95,14 +95,14 @@ class ExplanationPlan:
 
     def coverage(self, row: int) -> dict[str, Coverage]:
         """Where the body is in a clip; see `coverage_by_source`."""
-        network = self.trial.model.card.network
+        network = self.trial.model.spec.network
         return coverage_by_source(
             self.frames(row).mask, clip_length=network["clip_length"], size=network["size"]
         )
 
     def seen(self, row: int) -> dict[str, Bool[np.ndarray, "time height width"]]:
         """Where a network is shown anything: on the body, or everywhere without segmentation."""
-        everywhere = not self.trial.model.card.segmentation
+        everywhere = not self.trial.model.spec.segmentation
         return {
             source: np.asarray((regions["body"] > 0) | everywhere)
             for source, regions in self.coverage(row).items()
@@ -128,9 +128,9 @@ def make_plan(config: ExplainConfig) -> ExplanationPlan:
         default_count=DEFAULT_COUNT,
     )
     clips = choose_clips(patients, trial.predictions, config.clips)
-    card = trial.model.card
+    spec = trial.model.spec
     places = list_clips(
-        store.videos, clip_length=card.network["clip_length"], clip_stride=card.clip_stride
+        store.videos, clip_length=spec.network["clip_length"], clip_stride=spec.clip_stride
     )
     places = places[["video", "clip_start", "clip_stop", "key", "frame_rate_hz"]]
     clips = clips.merge(
@@ -157,13 +157,13 @@ def _check_probabilities(plan: ExplanationPlan) -> None:
     model = plan.trial.model
     on_cpu = plan.device == plan.trial.device == "cpu"
     tolerance = ON_A_CPU if on_cpu else ON_A_GPU
-    columns = probability_columns(model.card.classes)
+    columns = probability_columns(model.spec.classes)
     for fold in plan.clips["fold"].unique():
         rows = plan.clips[plan.clips["fold"] == fold]
         found = predict_clips(
             model.network(int(fold)),
             model.dataset(plan.store, rows),
-            model.card.classes,
+            model.spec.classes,
             batch_size=plan.config.batch_size,
             device=plan.device,
             by_stream=False,

@@ -111,7 +111,7 @@ def _explained_clip(plan: ExplanationPlan, row: int, saliency: Saliency) -> Expl
         decision=str(facts["decision"]),
         probability=float(facts["probability"]),
         frames=plan.frames(row),
-        segmentation=plan.trial.model.card.segmentation,
+        segmentation=plan.trial.model.spec.segmentation,
         maps=saliency.maps,
         faces=plan.config.overlays,
     )
@@ -188,7 +188,7 @@ def log_note(
         sanity,
         f"Grad-CAM's own maps are coarse (time x height x width): {grids}.",
     ]
-    if plan.trial.model.card.segmentation:
+    if plan.trial.model.spec.segmentation:
         paragraphs.append(_BLANK)
     if collapsed := plan.trial.run.data.tags.get(COLLAPSED):
         paragraphs.append(

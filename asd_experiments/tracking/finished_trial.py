@@ -24,6 +24,9 @@ from asd_experiments.tracking.runs import (
 PREDICTIONS, VIDEOS, FOLDS = "predictions.parquet", "videos.csv", "folds.csv"
 """Artifacts of a trial: every clip's probabilities, the labels, and who was in which fold."""
 
+STORE = "store.json"
+"""Artifact of a trial: how its clip store was made, and which videos could not be stored."""
+
 _PROBABILITY = "probability_"
 _TEXTS = dict.fromkeys(("video", "patient_id", "group", "label", "view", "disease"), str)
 
@@ -136,6 +139,8 @@ def _what_it_is(run: Run, level: str | None) -> str:
     """In words, with the run that was probably meant."""
     if level == "fold":
         return f"a fold of the trial {run.data.tags.get(MLFLOW_PARENT_RUN_ID)}; give that one"
+    if level == "refit":
+        return f"the refit of the trial {run.data.tags.get(MLFLOW_PARENT_RUN_ID)}; give that one"
     if level == "sweep":
         return "a sweep; give one of its trials, which its table trials.csv names"
     return f"a run of {level or 'another program'}; give the run of a training"

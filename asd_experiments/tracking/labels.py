@@ -1,17 +1,20 @@
 """The labels of a trial's videos, as they are logged."""
 
+import re
 from dataclasses import fields
 
 import pandas as pd
 
-from asd_experiments.data.manifest import REQUIRED_COLUMNS
+from asd_experiments.data.manifest import FIRST_ROW, REQUIRED_COLUMNS
 from asd_experiments.data.store import ClipStore
 from asd_experiments.data.store_layout import VideoFacts
-from asd_experiments.pseudonyms import Pseudonyms, in_column
+from asd_experiments.evaluation.subgroups import MOST_LEVELS
+from asd_experiments.pseudonyms import Pseudonyms, in_column, is_any_word, is_pseudonym
 
 _INTERNAL = {"key", *(field.name for field in fields(VideoFacts))}
-_ALWAYS_LOGGED = {*REQUIRED_COLUMNS, "view", "disease"}
-_MOST_TEXTS = 10  # as many as make subgroups; more tell cases apart
+_MAY_BE_RARE = {"view", "disease"}  # of which a patient alone may have one
+_BY_ROW = re.compile(r"(?:patient of )?row \d+")
+_READER = "reader_"
 
 
 def labels_of(store: ClipStore) -> pd.DataFrame:
@@ -34,11 +37,45 @@ def hidden_labels(labels: pd.DataFrame, pseudonyms: Pseudonyms, group_by: str) -
     return table
 
 
+def labels_by_row(labels: pd.DataFrame) -> pd.DataFrame:
+    """Labels with every video called by its row and every patient by the first one's.
+
+    Whoever has the labels file finds everybody in it, and nobody else does. Columns that tell
+    patients apart are left out.
+    """
+    rows = [f"row {row}" for row in range(FIRST_ROW, FIRST_ROW + len(labels))]
+    first: dict[str, str] = {}
+    for patient, row in zip(labels["patient_id"], rows, strict=True):
+        first.setdefault(patient, f"patient of {row}")
+    telling = identifying_columns(labels, "patient_id")
+    patients = labels["patient_id"].map(first)
+    return labels.drop(columns=telling).assign(video=rows, patient_id=patients)
+
+
+def is_nameless(name: str) -> bool:
+    """Whether a name is a pseudonym, or one of `labels_by_row`."""
+    return is_pseudonym(name) or _BY_ROW.fullmatch(name) is not None
+
+
+def metadata_columns(labels: pd.DataFrame) -> list[str]:
+    """Columns that say more of patients or videos than the class, and not who they are.
+
+    The answers of readers are none.
+    """
+    left_out = {*REQUIRED_COLUMNS, *identifying_columns(labels, "patient_id")}
+    return [
+        str(name)
+        for name in labels.columns
+        if name not in left_out and not str(name).startswith(_READER)
+    ]
+
+
 def identifying_columns(labels: pd.DataFrame, group_by: str) -> list[str]:
     """Metadata columns that tell patients apart instead of grouping them.
 
-    Those in which most patients have a value that no other patient has, and texts of more than ten
-    kinds. View, disease and what readers said is always logged.
+    Those that hold a patient's id; texts of more than ten kinds, but for view and disease; and
+    those in which most patients have a value that no other patient has, but for these two and what
+    readers said.
 
     Args:
         labels: As of `hidden_labels`.
@@ -47,16 +84,24 @@ def identifying_columns(labels: pd.DataFrame, group_by: str) -> list[str]:
     return [
         name
         for name in map(str, labels.columns)
-        if name not in {*_ALWAYS_LOGGED, group_by}
-        and not name.startswith("reader_")
-        and _identifies(labels["patient_id"], labels[name])
+        if name not in {*REQUIRED_COLUMNS, group_by}
+        and _identifies(name, labels["patient_id"], labels[name])
     ]
 
 
-def _identifies(patients: pd.Series, values: pd.Series) -> bool:
+def _identifies(name: str, patients: pd.Series, values: pd.Series) -> bool:
+    texts = set() if pd.api.types.is_numeric_dtype(values) else set(values.dropna().map(str)) - {""}
+    if texts & {patient for patient in patients.map(str) if not is_any_word(patient)}:
+        return True
+    if name in _MAY_BE_RARE:
+        return False
+    return len(texts) > MOST_LEVELS or (
+        not name.startswith(_READER) and _is_mostly_unique(patients, values)
+    )
+
+
+def _is_mostly_unique(patients: pd.Series, values: pd.Series) -> bool:
     pairs = pd.DataFrame({"patient": patients, "value": values.map(str)})[values.notna()]
     pairs = pairs[pairs["value"] != ""].drop_duplicates()
     alone = ~pairs.duplicated("value", keep=False)
-    most = pairs.loc[alone, "patient"].nunique() > patients.nunique() / 2
-    is_text = not pd.api.types.is_numeric_dtype(values)
-    return bool(most or (is_text and pairs["value"].nunique() > _MOST_TEXTS))
+    return bool(pairs.loc[alone, "patient"].nunique() > patients.nunique() / 2)

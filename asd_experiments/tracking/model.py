@@ -7,6 +7,7 @@ through `_load_pyfunc` of this module, whose code travels with the model.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,6 @@ from mlflow.models import Model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from safetensors.torch import load_file
 
-import asd_experiments
 from asd_experiments.data.clips import ClipDataset, list_clips
 from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
@@ -28,8 +28,9 @@ from asd_experiments.evaluation.predictions import probability_columns
 from asd_experiments.models.two_stream import TwoStream, build_two_stream
 from asd_experiments.normalisation import Normalisation
 from asd_experiments.tracking.answers import RequestedVideo, VideoClips, answer_table
-from asd_experiments.tracking.model_card import FINAL, ModelCard
 from asd_experiments.tracking.model_signature import PredictOptions
+from asd_experiments.tracking.model_spec import FINAL, ModelSpec
+from asd_experiments.tracking.requirements import library_versions
 from asd_experiments.tracking.video_input import AllowedInput, is_served, video_name
 from asd_experiments.training.prediction import predict_by_each
 from preprocess.decode import VideoError
@@ -37,7 +38,7 @@ from preprocess.flags import judge
 from preprocess.pipeline import Preprocessor
 from preprocess.quality import quality_figures
 
-CARD = "two_stream.json"
+SPEC = "two_stream.json"
 PREPROCESSING_WEIGHTS = "preprocessing_weights"
 """File and folder in the model's files."""
 
@@ -57,7 +58,7 @@ class TwoStreamVideoModel:
     def __init__(self, folder: Path, allowed: AllowedInput | None = None) -> None:
         self._folder = folder
         self._allowed = allowed or AllowedInput()
-        self.card = ModelCard.read(folder / CARD)
+        self.spec = ModelSpec.read(folder / SPEC)
         self._networks: dict[int, TwoStream] = {}
 
     def predict(
@@ -108,8 +109,8 @@ class TwoStreamVideoModel:
                 device, or this model cannot classify at all.
         """
         options = PredictOptions.read(dict(params or {}))
-        self.card.check_complete()
-        self.card.networks(options.fold)
+        self.spec.check_complete()
+        self.spec.networks(options.fold)
         if options.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device=cuda, but PyTorch finds no GPU; choose auto or cpu")
         return options
@@ -130,20 +131,21 @@ class TwoStreamVideoModel:
         store = self._prepared(video)
         clips = list_clips(
             store.videos,
-            clip_length=self.card.network["clip_length"],
-            clip_stride=options.clip_stride or self.card.clip_stride,
+            clip_length=self.spec.network["clip_length"],
+            clip_stride=options.clip_stride or self.spec.clip_stride,
         )
-        numbers = self.card.networks(options.fold)
+        numbers = self.spec.networks(options.fold)
         tables = predict_by_each(
             [self.network(number) for number in numbers],
             self.dataset(store, clips),
-            self.card.classes,
+            self.spec.classes,
             batch_size=options.batch_size,
             device=_device(options),
             by_stream=False,
+            before_batch=self._before_batch,
         )
         places = clips[["clip_start", "clip_start_seconds"]]
-        columns = probability_columns(self.card.classes)
+        columns = probability_columns(self.spec.classes)
         per_network = [
             pd.concat([places, table[columns]], axis=1).assign(fold=number)
             for number, table in zip(numbers, tables, strict=True)
@@ -167,23 +169,19 @@ class TwoStreamVideoModel:
             options: Those options. None: the defaults.
         """
         options = options or self.options()
-        return answer_table(self.card, videos, versions=json.dumps(self.versions(options)))
+        return answer_table(self.spec, videos, versions=json.dumps(self.versions(options)))
 
     def versions(self, options: PredictOptions) -> dict[str, Any]:
         """What an answer rests on: the model, and the software here and where it was trained."""
         return {
             "model": {
-                "run_id": self.card.run_id,
-                "clip_store": self.card.store_digest,
-                "final": self.card.final,
-                "networks": self.card.networks(options.fold),
+                "run_id": self.spec.run_id,
+                "clip_store": self.spec.store_digest,
+                "final": self.spec.final,
+                "networks": self.spec.networks(options.fold),
             },
-            "trained": {**self.card.trained_with, "preprocessing": self.card.backends},
-            "here": {
-                "asd_experiments": asd_experiments.__version__,
-                "torch": torch.__version__,
-                "preprocessing": self._preprocessor.backends,
-            },
+            "trained": {**self.spec.trained_with, "preprocessing": self.spec.backends},
+            "here": {**library_versions(), "preprocessing": self._preprocessor.backends},
         }
 
     def network(self, number: int) -> TwoStream:
@@ -198,7 +196,7 @@ class TwoStreamVideoModel:
 
     def fresh_network(self) -> TwoStream:
         """A network like those of the folds, with fresh weights."""
-        return build_two_stream(**self.card.network, num_classes=len(self.card.classes))
+        return build_two_stream(**self.spec.network, num_classes=len(self.spec.classes))
 
     def dataset(self, store: ClipStore, clips: pd.DataFrame) -> ClipDataset:
         """Clips as the networks were trained to see them.
@@ -210,26 +208,32 @@ class TwoStreamVideoModel:
         return ClipDataset(
             store,
             clips,
-            classes=self.card.classes,
-            clip_length=self.card.network["clip_length"],
-            size=self.card.network["size"],
-            segmentation=self.card.segmentation,
-            normalisation=Normalisation(**self.card.normalisation),
+            classes=self.spec.classes,
+            clip_length=self.spec.network["clip_length"],
+            size=self.spec.network["size"],
+            segmentation=self.spec.segmentation,
+            normalisation=Normalisation(**self.spec.normalisation),
         )
 
     def _row(self, cell: object, patient: str | None, options: PredictOptions) -> RequestedVideo:
         """Classify what one row of a request names, or say why that cannot be."""
         name = video_name(cell)
         try:
-            with self._allowed.video_file(cell) as video:
+            with self._video_file(cell) as video:
                 return RequestedVideo(name, patient, self.clips_of(video, options))
         except VideoError as error:
             return RequestedVideo(name, patient, problem=str(error))
 
+    def _before_batch(self) -> None:
+        """Where a model that answers strangers gives up a video."""
+
+    def _video_file(self, cell: object) -> AbstractContextManager[Path]:
+        return self._allowed.video_file(cell)
+
     def _prepared(self, video: Path) -> ClipStore:
         """A clip store in memory that holds this video alone."""
         memory = zarr.storage.MemoryStore()
-        label = self.card.classes[0]
+        label = self.spec.classes[0]
         if reason := self._preprocessor.store_alone(video, memory, label=label):
             raise VideoError(reason)
         return ClipStore(memory)
@@ -239,8 +243,8 @@ class TwoStreamVideoModel:
         (judged,) = judge(
             list(quality_figures(store, rows=[1])),
             size=store.size,
-            margin=self.card.recipe["margin"],
-            rate_hz=self.card.frame_rate_hz,
+            margin=self.spec.recipe["margin"],
+            rate_hz=self.spec.frame_rate_hz,
         )
         told = "; ".join(flag.sentence for flag in judged.flags)
         doubtful = any(flag.severity >= _DOUBTFUL for flag in judged.flags)
@@ -250,7 +254,7 @@ class TwoStreamVideoModel:
     def _preprocessor(self) -> Preprocessor:
         folder = self._folder / PREPROCESSING_WEIGHTS
         weights = {file.name: file.read_bytes() for file in folder.glob("*")}
-        return Preprocessor(self.card.recipe, weights)
+        return Preprocessor(self.spec.recipe, weights)
 
 
 def weights_file(folder: Path, number: int) -> Path:

@@ -7,9 +7,9 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from asd_experiments.errors import InputError, rule_of
+from asd_experiments.errors import InputError, told_problems
 from asd_experiments.evaluation.predictions import probability_columns
-from asd_experiments.tracking.model_card import FINAL
+from asd_experiments.tracking.model_spec import FINAL
 
 PATIENT = "patient_"
 """Begins the names of the columns that say of a whole patient what others say of a video."""
@@ -42,11 +42,7 @@ class PredictOptions:
         try:
             return TypeAdapter(cls).validate_python(params)
         except ValidationError as error:
-            problems = [
-                f"{'.'.join(map(str, e['loc']))}: {rule_of(e['msg'])}, got {e['input']!r}"
-                for e in error.errors()
-            ]
-            raise InputError("; ".join(problems)) from error
+            raise InputError("; ".join(told_problems(error.errors()))) from error
 
 
 def output_columns(classes: list[str]) -> dict[str, DataType]:

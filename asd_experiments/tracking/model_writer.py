@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
@@ -13,26 +12,9 @@ import asd_experiments
 import preprocess
 from asd_experiments.models.two_stream import TwoStream
 from asd_experiments.tracking import model
-from asd_experiments.tracking.model_card import ModelCard
 from asd_experiments.tracking.model_signature import signature
-
-REQUIREMENTS = (
-    "av",
-    "fsspec",
-    "jaxtyping",
-    "mlflow",
-    "numpy",
-    "opencv-python-headless",
-    "pandas",
-    "pebble",
-    "pydantic",
-    "pytorchvideo",
-    "safetensors",
-    "scipy",
-    "torch",
-    "torchvision",
-    "zarr",
-)
+from asd_experiments.tracking.model_spec import ModelSpec
+from asd_experiments.tracking.requirements import pip_requirements
 
 
 class TrialModelWriter:
@@ -50,17 +32,17 @@ class TrialModelWriter:
         """Keep the weights of a fold, counted from 0, or of the refitted network (`FINAL`)."""
         save_file(network.state_dict(), str(model.weights_file(self._folder, number)))
 
-    def log(self, card: ModelCard, weights: Mapping[str, bytes]) -> str:
-        """Log the model to the run that its card names.
+    def log(self, spec: ModelSpec, weights: Mapping[str, bytes]) -> str:
+        """Log the model to the run that its specification names.
 
         Args:
-            card: What else belongs to the networks.
+            spec: What else belongs to the networks.
             weights: Weights of the networks that preprocess videos, by role.
 
         Returns:
             The model's URI.
         """
-        card.write(self._folder / model.CARD)
+        spec.write(self._folder / model.SPEC)
         for role, content in weights.items():
             folder = self._folder / model.PREPROCESSING_WEIGHTS
             folder.mkdir(exist_ok=True)
@@ -72,14 +54,14 @@ class TrialModelWriter:
                 artifact_path=None,
                 name="model",
                 flavor=mlflow.pyfunc,
-                run_id=card.run_id,
-                metadata={"final": card.final, "cross_validated": card.figures},
+                run_id=spec.run_id,
+                metadata={"final": spec.final, "cross_validated": spec.figures},
                 loader_module=model.__name__,
                 data_path=str(self._folder),
                 code_paths=[
                     str(Path(package.__path__[0])) for package in (asd_experiments, preprocess)
                 ],
-                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-                signature=signature(card.classes),
+                pip_requirements=pip_requirements(self._folder.parent),
+                signature=signature(spec.classes),
             )
         return str(info.model_uri)

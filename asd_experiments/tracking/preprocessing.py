@@ -19,6 +19,7 @@ from asd_experiments.interruption import Interrupted
 from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import log_dataset, store_origin
+from asd_experiments.tracking.finished_trial import STORE
 from asd_experiments.tracking.runs import (
     command_run,
     log_metrics,
@@ -110,7 +111,7 @@ def _log_outcome(run_id: str, config: PreprocessConfig, outcome: Outcome, second
         metrics["num_patients"] = outcome.labels["patient_id"].nunique()
         store = ClipStore(config.store)
         log_dataset(run_id, store, "preprocessing")
-        MlflowClient().log_dict(run_id, store_origin(store), "store.json")
+        MlflowClient().log_dict(run_id, store_origin(store), STORE)
     log_metrics(run_id, {name: float(value) for name, value in metrics.items()})
 
 

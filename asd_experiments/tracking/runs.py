@@ -156,7 +156,7 @@ def child_run(
     Args:
         parent_run_id: The parent.
         name: Name of the child.
-        level: "trial" or "fold".
+        level: "trial", "fold" or "refit".
         key: What tells the child from the parent's other children.
         told: Turns an error into what is kept of it, see `command_run`.
 

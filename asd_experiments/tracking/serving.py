@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,11 +28,11 @@ from pydantic.dataclasses import dataclass
 
 from asd_experiments.data.store import ClipStore
 from asd_experiments.data.video_file import VideoBounds
-from asd_experiments.errors import InputError, rule_of
+from asd_experiments.errors import InputError, told_problems
 from asd_experiments.tracking.answers import RequestedVideo
 from asd_experiments.tracking.model import TwoStreamVideoModel
-from asd_experiments.tracking.model_card import FINAL
 from asd_experiments.tracking.model_signature import PredictOptions
+from asd_experiments.tracking.model_spec import FINAL
 from asd_experiments.tracking.video_input import AllowedInput
 from preprocess.decode import VideoError
 from preprocess.isolated import IsolatedPreprocessor
@@ -40,8 +40,10 @@ from preprocess.scratch import room_for
 
 _PREFIX = "ASD_VIDEO_"
 _MARGIN_SECONDS = 5  # before MLflow gives up on a request, which is then answered without a reason
-_LARGEST_BATCH = 64
+_LARGEST_BATCH = 16  # no request is given up in the middle of a batch
 _MOST_VIDEOS = 1000  # of a request, each of which has a row in the answer
+_MOST_MARKS = 100_000  # of JSON: a video has two or three, a table of all has a dozen more
+_SHORTEST_LINE = 60  # of CSV, on average: base64 has lines of 64 or 76 characters, or is one
 _BODY_SLACK = 1.1  # line breaks of base64, and the JSON around it
 _LONGEST_MESSAGE = 2000
 _UNFORESEEN = "Encountered an unexpected error"  # begins what MLflow says of any other exception
@@ -57,7 +59,7 @@ class ServingLimits:
     """
 
     most_megabytes: Annotated[float, Field(gt=0)] = 200.0
-    """Size of a video file, and of all videos of a request together, in millions of bytes."""
+    """Size of a video file, and of all that is sent in a request, in millions of bytes."""
 
     most_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Length of a video, seconds."""
@@ -67,6 +69,9 @@ class ServingLimits:
 
     largest_side_px: Annotated[int, Field(ge=16)] = 4096
     """Longest side of a picture, pixels."""
+
+    most_people: Annotated[int, Field(ge=1)] = 1
+    """People in a video who are followed as if each was the patient."""
 
     most_memory_gib: Annotated[float, Field(gt=0)] = 4.0
     """Memory of the process that preprocesses videos, GiB; no limit where a GPU does it."""
@@ -78,15 +83,12 @@ class ServingLimits:
         Raises:
             InputError: With every one that is wrong.
         """
-        names = {f"{_PREFIX}{name.upper()}": name for name in cls.__dataclass_fields__}
-        values = {name: environment[key] for key, name in names.items() if key in environment}
+        variables = {name: f"{_PREFIX}{name.upper()}" for name in cls.__dataclass_fields__}
+        values = {n: environment[v] for n, v in variables.items() if v in environment}
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
-            problems = [
-                f"{_PREFIX}{str(e['loc'][0]).upper()}: {rule_of(e['msg'])}, got {e['input']!r}"
-                for e in error.errors()
-            ]
+            problems = told_problems(error.errors(), variables.__getitem__)
             raise InputError("; ".join(problems)) from error
 
     @property
@@ -117,6 +119,7 @@ class ServedModel(TwoStreamVideoModel):
         self, folder: Path, *, limits: ServingLimits, allowed: AllowedInput, seconds: float
     ) -> None:
         super().__init__(folder, allowed)
+        self._limits = limits
         self._seconds = seconds
         self._deadline = 0.0
         self._scratch = Path()
@@ -124,13 +127,13 @@ class ServedModel(TwoStreamVideoModel):
         self._turn = Lock()
         on_gpu = self._preprocessor.device == "cuda"
         self._isolated = IsolatedPreprocessor(
-            self.card.recipe,
+            self.spec.recipe,
             self._preprocessor.weights,
             bounds=limits.bounds,
             most_bytes=None if on_gpu else int(limits.most_memory_gib * 2**30),
         )
         atexit.register(self._isolated.close)
-        for number in self.card.networks(FINAL):
+        for number in self.spec.networks(FINAL):
             self.network(number)  # now, so that no request waits for it
 
     def predict(
@@ -146,15 +149,17 @@ class ServedModel(TwoStreamVideoModel):
                 f"a request must have {_MOST_VIDEOS} videos at most, got {len(model_input)}",
                 error_code=BAD_REQUEST,
             )
-        deadline = time.monotonic() + self._seconds
+        asked = time.monotonic()
         if not self._turn.acquire(timeout=self._seconds):
-            raise MlflowException(
-                "the server is busy with other requests; try again later",
-                error_code=TEMPORARILY_UNAVAILABLE,
-            )
+            raise _busy()
+        waited = time.monotonic() - asked
         try:
-            self._deadline = deadline
+            self._deadline = asked + self._seconds
             return super().predict(model_input, params)
+        except MlflowException as error:
+            if waited > _MARGIN_SECONDS and time.monotonic() >= self._deadline:
+                raise _busy() from error  # no fault of the video's
+            raise
         finally:
             self._turn.release()
 
@@ -169,9 +174,14 @@ class ServedModel(TwoStreamVideoModel):
             raise InputError(
                 f"batch_size must be at most {_LARGEST_BATCH} here, got {options.batch_size}"
             )
-        if 0 < options.clip_stride < self.card.clip_stride:
+        if not {*self.spec.networks(options.fold)} <= {*self.spec.networks(FINAL)}:
             raise InputError(
-                f"clip_stride must be 0 (as trained) or at least {self.card.clip_stride} here, "
+                f"fold must be {FINAL} here, got {options.fold}: the server answers with the "
+                "refitted network alone"
+            )
+        if 0 < options.clip_stride < self.spec.clip_stride:
+            raise InputError(
+                f"clip_stride must be 0 (as trained) or at least {self.spec.clip_stride} here, "
                 f"got {options.clip_stride}"
             )
         return options
@@ -180,19 +190,40 @@ class ServedModel(TwoStreamVideoModel):
         with _scratch_folder() as self._scratch:
             return super()._row(cell, patient, options)
 
-    def _prepared(self, video: Path) -> ClipStore:
-        """A clip store that holds this video alone, made by a process that may die of it."""
+    def _video_file(self, cell: object) -> AbstractContextManager[Path]:
+        return self._allowed.video_file(cell, seconds=self._seconds_left())
+
+    def _seconds_left(self) -> float:
+        """Time that is left for the request.
+
+        Raises:
+            VideoError: If there is none.
+        """
         seconds = self._deadline - time.monotonic()
         if seconds <= 0:
             raise VideoError(
-                f"its turn did not come within the {self._seconds:.0f} s of a request; send fewer "
-                "videos at once"
+                f"a request has {self._seconds:.0f} s, which are over; send fewer videos at once, "
+                "or a shorter one"
             )
+        return seconds
+
+    def _before_batch(self) -> None:
+        self._seconds_left()
+
+    def _prepared(self, video: Path) -> ClipStore:
+        """A clip store that holds this video alone, made by a process that may die of it."""
+        seconds = self._seconds_left()
         store = self._scratch / "store.zarr"
-        label = self.card.classes[0]
+        label = self.spec.classes[0]
         if reason := self._isolated.store_alone(video, store, label=label, seconds=seconds):
             raise VideoError(reason)
-        return ClipStore(str(store))
+        stored = ClipStore(str(store))
+        if (people := int(stored.videos["num_people"].iloc[0])) > self._limits.most_people:
+            raise VideoError(
+                f"{people} people were followed in it, at most {self._limits.most_people} may be; "
+                "cut the video so that the patient is alone in it"
+            )
+        return stored
 
 
 def served_model(folder: Path, environment: Mapping[str, str] | None = None) -> ServedModel:
@@ -213,6 +244,13 @@ def served_model(folder: Path, environment: Mapping[str, str] | None = None) -> 
     model = ServedModel(folder, limits=limits, allowed=allowed, seconds=seconds)
     guard_scoring_server(most_bytes=limits.most_bytes)
     return model
+
+
+def _busy() -> MlflowException:
+    return MlflowException(
+        "the server is busy with other requests; try again later",
+        error_code=TEMPORARILY_UNAVAILABLE,
+    )
 
 
 def guard_scoring_server(*, most_bytes: int) -> None:
@@ -240,6 +278,9 @@ def guard_scoring_server(*, most_bytes: int) -> None:
                 f"{len(data) / 1e6:.0f} MB of base64; cut the walks out of them, or send fewer"
             )
             return InvocationsResponse(text, 413, "text/plain")
+        if _is_crowded(data, kind):
+            text = f"a request must have {_MOST_VIDEOS} videos at most, and nothing else"
+            return InvocationsResponse(text, 413, "text/plain")
         try:
             return invocations(data, content_type, *arguments)
         except MlflowException as error:
@@ -253,6 +294,13 @@ def guard_scoring_server(*, most_bytes: int) -> None:
             ) from None
 
     scoring_server.invocations = guarded
+
+
+def _is_crowded(data: bytes, kind: str) -> bool:
+    """Whether a body would unpack to very many objects: a few bytes each become a hundred."""
+    if kind == scoring_server.CONTENT_TYPE_JSON:
+        return sum(data.count(mark) for mark in (b"{", b"[", b",")) > _MOST_MARKS
+    return data.count(b"\n") + data.count(b",") > _MOST_MARKS + len(data) // _SHORTEST_LINE
 
 
 def _told(error: MlflowException) -> MlflowException:

@@ -16,14 +16,13 @@ from asd_experiments.tracking.anonymity import ANONYMISED
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import log_dataset, store_origin
 from asd_experiments.tracking.finished_sweep import TRIALS
+from asd_experiments.tracking.finished_trial import STORE
 from asd_experiments.tracking.runs import (
     close_as_killed,
     log_metrics,
     log_parameters,
     runs_below,
 )
-
-_STORE = "store.json"
 
 
 def log_sweep_start(
@@ -40,7 +39,7 @@ def log_sweep_start(
         client.set_tag(run_id, ANONYMISED, pseudonyms.fingerprint)
     log_parameters(run_id, facts)
     client.log_artifact(run_id, str(space_file))
-    client.log_dict(run_id, store_origin(store), _STORE)
+    client.log_dict(run_id, store_origin(store), STORE)
     log_dataset(run_id, store, "search")
 
 
@@ -58,7 +57,7 @@ def tracking_obstacle(uri: str, sweep_run_id: str) -> str | None:
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0][:300]
         return f"it cannot track runs ({reason}); see that it reaches MLFLOW_TRACKING_URI"
-    if _STORE not in artifacts:
+    if STORE not in artifacts:
         return (
             "it does not see the artifacts of runs; start `mlflow server`, which takes them from "
             "everywhere, or share their folder"

@@ -6,7 +6,7 @@ from mlflow.artifacts import load_dict
 
 from asd_experiments.data.store import ClipStore
 from asd_experiments.errors import InputError
-from asd_experiments.tracking.finished_trial import FinishedTrial
+from asd_experiments.tracking.finished_trial import STORE, FinishedTrial
 from asd_experiments.tracking.model import TwoStreamVideoModel, load_trial_model
 from asd_experiments.tracking.runs import MODEL
 
@@ -40,7 +40,7 @@ class TrainedTrial(FinishedTrial):
             InputError: If it is not there, or another one is.
         """
         place = url or self.parameters["store"]
-        digest = load_dict(f"runs:/{self.run_id}/store.json")["digest"]
+        digest = load_dict(f"runs:/{self.run_id}/{STORE}")["digest"]
         try:
             store = ClipStore(place)
         except InputError as error:

@@ -25,7 +25,7 @@ from asd_experiments.tracking.anonymity import begin_pseudonyms, hidden, told_by
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.evaluation import log_evaluation, summary
 from asd_experiments.tracking.finished_trial import PREDICTIONS
-from asd_experiments.tracking.model_card import FINAL
+from asd_experiments.tracking.model_spec import FINAL
 from asd_experiments.tracking.model_writer import TrialModelWriter
 from asd_experiments.tracking.runs import (
     MODEL,
@@ -43,7 +43,7 @@ from asd_experiments.tracking.trial_record import (
     log_fold,
     log_refit,
     log_start,
-    model_card,
+    make_spec,
     model_figures,
     report_collapse,
 )
@@ -189,8 +189,10 @@ def run_trial(
             epochs = refit_epochs(best_epochs)
             refitted = _run_refit(run_id, config, validation, epochs, folder, progress, pseudonyms)
             model.add(FINAL, refitted.network)
-        card = model_card(run_id, config, store, predictions, metrics, refit_epochs=epochs)
-        model_uri = model.log(card, store.weights())
+        spec = make_spec(
+            run_id, config, store, predictions, metrics, pseudonyms, refit_epochs=epochs
+        )
+        model_uri = model.log(spec, store.weights())
         MlflowClient().set_tag(run_id, MODEL, model_uri)
         size = model_figures(config, len(classes))
         log_evaluation(run_id, judged_by=judged_by, model=size, metrics=metrics)

@@ -8,7 +8,6 @@ import torch
 import yaml
 from mlflow.tracking import MlflowClient
 
-from asd_experiments import __version__
 from asd_experiments.config import TrialConfig
 from asd_experiments.data.store import ClipStore
 from asd_experiments.evaluation.cases import Predictions
@@ -19,8 +18,9 @@ from asd_experiments.pseudonyms import PARAMETER, Pseudonyms
 from asd_experiments.tracking.anonymity import ANONYMISED, hidden, hidden_record
 from asd_experiments.tracking.artifacts import log_table
 from asd_experiments.tracking.dataset import log_dataset, store_origin
-from asd_experiments.tracking.finished_trial import FOLDS, PREDICTIONS
-from asd_experiments.tracking.model_card import ModelCard
+from asd_experiments.tracking.finished_trial import FOLDS, PREDICTIONS, STORE
+from asd_experiments.tracking.model_spec import ModelSpec
+from asd_experiments.tracking.requirements import library_versions
 from asd_experiments.tracking.runs import COLLAPSED, log_metrics, log_parameters
 from asd_experiments.tracking.videos import log_videos
 from asd_experiments.training.cross_validation import CrossValidation
@@ -88,7 +88,7 @@ def log_start(
     if pseudonyms is not None:
         failures = [hidden_record(failure, pseudonyms) for failure in failures]
         failures = sorted(failures, key=lambda failure: str(failure["video"]))
-    client.log_dict(run_id, {**store_origin(store), "failures": failures}, "store.json")
+    client.log_dict(run_id, {**store_origin(store), "failures": failures}, STORE)
     log_table(run_id, manifest, FOLDS)
     log_videos(run_id, store, pseudonyms, config.group_by)
     log_dataset(run_id, store, "training")
@@ -151,15 +151,16 @@ def log_refit(refit_run_id: str, result: RefitResult) -> None:
     log_metrics(refit_run_id, figures, step=epochs)
 
 
-def model_card(
+def make_spec(
     run_id: str,
     config: TrialConfig,
     store: ClipStore,
     predictions: Predictions,
     metrics: Mapping[str, float],
+    pseudonyms: Pseudonyms | None,
     *,
     refit_epochs: int | None,
-) -> ModelCard:
+) -> ModelSpec:
     """All that the logged model needs beside its networks.
 
     Args:
@@ -168,10 +169,11 @@ def model_card(
         store: Its clip store.
         predictions: What its folds predicted.
         metrics: How good that was.
+        pseudonyms: What patients are called in all that is logged; None: by their ids.
         refit_epochs: Epochs of the network that was trained on all patients, if one was.
     """
     temperatures = fit_temperatures(predictions)
-    return ModelCard(
+    return ModelSpec(
         network=config.network,
         classes=predictions.classes,
         positive_class=config.positive_class,
@@ -186,9 +188,11 @@ def model_card(
         refit_epochs=refit_epochs,
         frame_rate_hz=float(store.videos["frame_rate_hz"].median()),
         training_videos=sorted(store.videos["source_sha256"].unique()),
+        training_patients=[] if pseudonyms is None else sorted(pseudonyms.patients),
+        anonymised=None if pseudonyms is None else pseudonyms.fingerprint,
         run_id=run_id,
         store_digest=store.digest,
-        trained_with={"asd_experiments": __version__, "torch": torch.__version__},
+        trained_with=library_versions(),
         backends=store.backends,
         figures={name: metrics[name] for name in CROSS_VALIDATED if name in metrics},
     )

@@ -5,8 +5,10 @@ allows it, and what is said of a refused one never tells what is on this machine
 """
 
 import binascii
+import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,7 +82,7 @@ class AllowedInput:
         return cls(tuple(_root(name) for name in named if name), most_bytes)
 
     @contextmanager
-    def video_file(self, cell: object) -> Iterator[Path]:
+    def video_file(self, cell: object, *, seconds: float | None = None) -> Iterator[Path]:
         """Give the video of a cell as a local file, for as long as the context lasts.
 
         A text of nothing but base64 is the video itself and never a path: should a path read like
@@ -89,6 +91,7 @@ class AllowedInput:
         Args:
             cell: Text: base64 of a video file, also as a data: URL; a path, which may start at a
                 root; or a URL that fsspec can read. Bytes: a video file, or base64 of one.
+            seconds: Time that it may take to fetch it; None: any time.
 
         Raises:
             VideoInputError: If it gives no video, none that may be read, or too large a one.
@@ -103,7 +106,7 @@ class AllowedInput:
             file = NamedTemporaryFile(prefix="video_")  # noqa: SIM115 - closed below
         with file:
             if content is None:
-                self._fetch(place, file)
+                self._fetch(place, file, seconds)
             else:
                 _write(file, content)
             del content
@@ -182,18 +185,21 @@ class AllowedInput:
             "it is neither base64 of a video file nor a file or address that may be read here"
         )
 
-    def _fetch(self, url: str, file: IO[bytes]) -> None:
+    def _fetch(self, url: str, file: IO[bytes], seconds: float | None) -> None:
         """Copy what lies at an address, up to the allowed size."""
         options: dict[str, object] = {}
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
         if self.roots is not None:
             if not any(_is_below(url, root) for root in self.roots if _is_remote(root)):
                 raise self._nothing_there()
-            if urlsplit(url).scheme.lower() in _WEB:
+            if _is_web(url):
                 options["allow_redirects"] = False  # to where no root leads
         num_bytes = 0
-        for block in _blocks(url, options):
+        for block in _blocks(url, options, seconds):
             num_bytes += len(block)
             self._refuse_large(num_bytes)
+            if time.monotonic() > deadline:
+                raise VideoInputError(f"it cannot be fetched within {seconds:.0f} s")
             _write(file, block)
         if not num_bytes:
             raise VideoInputError("the video is empty")
@@ -206,14 +212,19 @@ def video_name(cell: object) -> str:
     text = str(cell)
     if len(text) <= _LONGEST_PLACE and not _DATA_URL.match(text):
         try:
-            binascii.a2b_base64(text, strict_mode=True)
+            binascii.a2b_base64("".join(text.split()), strict_mode=True)
         except ValueError:
             return text
     return f"video in {len(text)} characters of base64"
 
 
-def _blocks(url: str, options: Mapping[str, object]) -> Iterator[bytes]:
+def _blocks(url: str, options: Mapping[str, object], seconds: float | None) -> Iterator[bytes]:
     try:
+        if seconds is not None and _is_web(url):
+            from aiohttp import ClientTimeout  # which is not everywhere
+
+            timeout = {"timeout": ClientTimeout(total=seconds)}
+            options = {**options, "client_kwargs": timeout, "skip_instance_cache": True}
         with fsspec.open(url, "rb", **options) as source:
             while block := source.read(_BLOCK_BYTES):
                 yield block
@@ -243,6 +254,10 @@ def _root(name: str) -> str:
 
 def _is_remote(place: str) -> bool:
     return bool(_URL.match(place)) and not _FILE_URL.match(place)
+
+
+def _is_web(url: str) -> bool:
+    return urlsplit(url).scheme.lower() in _WEB
 
 
 def _is_below(url: str, root: str) -> bool:

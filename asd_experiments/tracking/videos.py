@@ -8,7 +8,7 @@ from asd_experiments.errors import InputError
 from asd_experiments.pseudonyms import Pseudonyms
 from asd_experiments.tracking.anonymity import in_order_of_names, pseudonyms_of_run
 from asd_experiments.tracking.artifacts import log_table
-from asd_experiments.tracking.finished_trial import VIDEOS, FinishedTrial
+from asd_experiments.tracking.finished_trial import STORE, VIDEOS, FinishedTrial
 from asd_experiments.tracking.labels import hidden_labels, labels_of
 
 
@@ -57,6 +57,6 @@ def add_videos(trial: FinishedTrial, key_file: str | None) -> str:
 
 def excluded_videos(run_id: str) -> list[dict[str, str]]:
     """Videos that could not be stored, with the reason, as the run of a trial tells them."""
-    origin = load_dict(f"runs:/{run_id}/store.json")
+    origin = load_dict(f"runs:/{run_id}/{STORE}")
     failures: list[dict[str, str]] = origin.get("failures", [])
     return failures

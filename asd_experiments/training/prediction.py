@@ -1,6 +1,6 @@
 """Probabilities of clips: the one function behind test figures and the logged model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -67,8 +67,12 @@ def predict_by_each(
     device: torch.device | str = "cpu",
     loader_workers: int = 0,
     by_stream: bool = True,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> list[pd.DataFrame]:
-    """Classify every clip by each of several networks, reading it once; see `predict_clips`."""
+    """Classify every clip by each of several networks, reading it once; see `predict_clips`.
+
+    `before_batch` is called before each of them sees a batch; what it raises ends the prediction.
+    """
     loader = DataLoader(
         dataset,
         batch_size=batch_size,
@@ -81,6 +85,7 @@ def predict_by_each(
     tables: list[list[pd.DataFrame]] = [[] for _ in networks]
     for batch in loader:
         for network, parts in zip(networks, tables, strict=True):
+            before_batch()
             scores = score_clips(network, batch, device, by_stream=by_stream)
             parts.append(_table(scores, classes))
     return [pd.concat(parts, ignore_index=True) for parts in tables]

@@ -69,18 +69,18 @@ def test_every_fold_has_its_own_from_its_validation_patients():
 
 def test_scaling_divides_the_logits_of_each_case_by_its_folds_temperature():
     rows = two_class_table([(0, "a", "ASD", 0.9), (1, "b", "non-ASD", 0.9), (1, "c", "ASD", 0.5)])
-    cases = scaled(cases_of(rows), {0: Temperature(2, False), 1: Temperature(0.5, False)})
+    cases = scaled(cases_of(rows), {0: Temperature(2.0, False), 1: Temperature(0.5, False)})
     # Odds of 9 become 9 to the power of 1 / T.
     assert cases.probabilities[:, 0] == pytest.approx([3 / 4, 81 / 82, 1 / 2])
     assert cases.probabilities.sum(axis=1) == pytest.approx(1)
     with pytest.raises(ValueError, match="every fold needs a temperature, fold 1 has none"):
-        scaled(cases_of(rows), {0: Temperature(1, False)})
+        scaled(cases_of(rows), {0: Temperature(1.0, False)})
 
 
 @pytest.mark.parametrize("classes", [CLASSES, THREE])
 def test_a_temperature_of_1_changes_nothing_and_order_is_kept(classes):
     cases = cases_of(random_table(classes, 20, 1.0), classes)
-    same = scaled(cases, dict.fromkeys(range(5), Temperature(1, False)))
+    same = scaled(cases, dict.fromkeys(range(5), Temperature(1.0, False)))
     assert same.probabilities == pytest.approx(cases.probabilities)
     cooler = scaled(cases, dict.fromkeys(range(5), Temperature(0.3, False)))
     assert (cooler.probabilities.argmax(axis=1) == cases.probabilities.argmax(axis=1)).all()

@@ -12,13 +12,14 @@ from sklearn.metrics import roc_auc_score
 from asd_experiments.config import PredictConfig
 from asd_experiments.data.video_file import file_sha256
 from asd_experiments.errors import InputError
-from asd_experiments.prediction.external import compared, without_names
-from asd_experiments.prediction.known import refuse_known, trial_of
+from asd_experiments.prediction.external import compared
+from asd_experiments.prediction.known import find_trial, refuse_known
 from asd_experiments.prediction.predict import predict
 from asd_experiments.pseudonyms import Pseudonyms, read_key
 from asd_experiments.tracking.artifacts import log_table
+from asd_experiments.tracking.labels import labels_by_row
 from asd_experiments.tracking.runs import command_run
-from tests.prediction.conftest import CARD, log_model
+from tests.tracking.untrained import SPEC, log_untrained
 
 PATIENTS = {"A": "ASD", "B": "non_ASD", "C": "ASD", "D": "non_ASD"}
 
@@ -131,7 +132,7 @@ def test_what_the_model_was_trained_on_is_refused_by_row(config, trial, project_
     labels.loc[labels["patient_id"] == "D", "patient_id"] = "T2"
     labels.to_csv(project_folder / "known.csv", index=False)
     seen = file_sha256(Path(config.videos) / "B_0.mp4")
-    other = log_model(project_folder / "trained_on_it", training_videos=[seen])
+    other = log_untrained(project_folder / "trained_on_it", training_videos=[seen])
     with pytest.raises(InputError) as caught:
         predict(replace(config, model=other, labels=str(project_folder / "known.csv"), out="n.csv"))
     assert str(caught.value).splitlines()[:5] == [
@@ -155,12 +156,18 @@ def test_patients_are_recognised_by_their_pseudonyms(trial, tmp_path):
         manifest = pd.DataFrame({"fold": [0], "split": ["test"], "patient_id": ["A"]})
         log_table(run_id, pseudonyms.table(manifest), "folds.csv")
         client.set_tag(run_id, "asd.anonymised", pseudonyms.fingerprint)
-    card = replace(CARD, run_id=run_id)
-    found = trial_of(card, {"A", "B"}, str(keys[0]))
+    spec = replace(SPEC, run_id=run_id)
+    found = find_trial(spec, {"A", "B"}, str(keys[0]))
     assert found.known == {"A"} and found.unchecked == ""
     with pytest.raises(InputError, match=r"has pseudonyms of the key .*; give the file of that"):
-        trial_of(card, {"A", "B"}, str(keys[1]))
-    gone = trial_of(replace(CARD, run_id="0" * 32), {"A"}, None)
+        find_trial(spec, {"A", "B"}, str(keys[1]))
+    carried = {"training_patients": [pseudonyms.patient("A")], "anonymised": pseudonyms.fingerprint}
+    elsewhere = find_trial(replace(SPEC, run_id="0" * 32, **carried), {"A", "B"}, str(keys[0]))
+    assert elsewhere.run is None and elsewhere.known == {"A"} and elsewhere.unchecked == ""
+    half_scrubbed = pd.DataFrame({**manifest, "patient_id": ["A"]})
+    log_table(run_id, half_scrubbed, "folds.csv")
+    assert find_trial(spec, {"A", "B"}, str(keys[0])).known == {"A"}
+    gone = find_trial(replace(SPEC, run_id="0" * 32), {"A"}, None)
     assert gone.run is None and "not on this tracking server" in gone.unchecked
 
 
@@ -170,14 +177,14 @@ def test_without_the_key_it_is_said_that_patients_are_not_recognised(trial, monk
         manifest = pd.DataFrame({"fold": [0], "split": ["test"], "patient_id": ["p-0"]})
         log_table(run_id, manifest, "folds.csv")
         MlflowClient().set_tag(run_id, "asd.anonymised", "0123456789ab")
-    found = trial_of(replace(CARD, run_id=run_id), {"A"}, None)
+    found = find_trial(replace(SPEC, run_id=run_id), {"A"}, None)
     assert found.known == frozenset() and "of a key that is not here" in found.unchecked
 
 
 def test_a_model_that_does_not_say_what_it_was_trained_on_is_refused():
     labels = pd.DataFrame({"video": ["a"], "patient_id": ["A"]})
     with pytest.raises(InputError, match="labels: the model does not say which videos"):
-        refuse_known(labels, {"a": "0"}, replace(CARD, training_videos=[]), frozenset())
+        refuse_known(labels, {"a": "0"}, replace(SPEC, training_videos=[]), frozenset())
 
 
 def test_a_class_that_the_model_does_not_know_is_refused(config, project_folder):
@@ -192,7 +199,7 @@ def test_a_class_that_the_model_does_not_know_is_refused(config, project_folder)
 
 def test_rows_take_the_place_of_names():
     labels = pd.DataFrame({"video": ["x", "y", "z"], "patient_id": ["Q", "P", "Q"]})
-    named = without_names(labels)
+    named = labels_by_row(labels)
     assert named["video"].tolist() == ["row 2", "row 3", "row 4"]
     first, second = "patient of row 2", "patient of row 3"
     assert named["patient_id"].tolist() == [first, second, first]

@@ -1,6 +1,7 @@
 """The command `predict` on a folder of videos without labels."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,11 +111,12 @@ def test_what_breaks_off_goes_on(config, monkeypatch):
         with pytest.raises(RuntimeError, match="a crash"):
             predict(config)
     assert not Path(config.out).exists()
+    one = replace(config, fold=1, out=str(Path(config.out).with_name("one.parquet")))
+    shutil.copytree(kept_folder(Path(config.out)), kept_folder(Path(one.out)))
     run_id = predict(config)
     assert seen == ["copy.mp4", "deep/walk2.MP4"] and metrics_of(run_id)["num_new"] == 1
     table = pd.read_parquet(config.out).set_index("video")
     assert table.loc["copy.mp4", "probability_ASD"] == table.loc["walk1.mp4", "probability_ASD"]
-    one = replace(config, fold=1, out=str(Path(config.out).with_name("one.parquet")))
     assert metrics_of(predict(one))["num_new"] == 3
 
 

@@ -33,7 +33,7 @@ GOOD = Figures(
 )
 
 FAULTS = {
-    "seldom_seen": ({"person_share": 0.41}, "person seen in 41 % of the frames"),
+    "seldom_seen": ({"person_share": 0.61}, "person seen in 61 % of the frames"),
     "bridged": ({"bridged_share": 0.3}, "person interpolated in 30 % of the stored frames"),
     "short": ({"longest_seconds": 0.6}, "longest stretch lasts 0.6 s"),
     "other_people": ({"num_people": 2}, "2 people were followed"),

@@ -1,4 +1,4 @@
-"""A served model without a training: small networks with fresh weights answer as well as others."""
+"""MLflow's scoring server with a model of ours, and requests to it."""
 
 import json
 import os
@@ -13,51 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
-import torch
-from mlflow.tracking import MlflowClient
 
-from asd_experiments.config import PreprocessConfig
-from asd_experiments.models.two_stream import build_two_stream
-from asd_experiments.normalisation import Normalisation
-from asd_experiments.tracking.model_card import ModelCard
-from asd_experiments.tracking.model_writer import TrialModelWriter
+from asd_experiments.config import REGISTERED_MODEL
 
-NAME, ALIAS = "asd-two-stream", "candidate"
-ADDRESS = f"models:/{NAME}@{ALIAS}"
-_NETWORK = {
-    **{"backbone": "r3d_18", "motion_backbone": None, "fusion": "late_average"},
-    **{"clip_length": 8, "size": 32, "width": 0.125, "dropout": 0.0},
-}
-
-
-def register_untrained(folder: Path) -> None:
-    """Log and register a model of two folds to the tracking store in use.
-
-    Args:
-        folder: An empty folder for its files.
-    """
-    writer = TrialModelWriter(folder)
-    for fold in range(2):
-        torch.manual_seed(fold)
-        writer.add(fold, build_two_stream(**_NETWORK, num_classes=2))
-    with mlflow.start_run() as run:
-        card = ModelCard(
-            network=_NETWORK,
-            classes=["ASD", "non_ASD"],
-            positive_class="ASD",
-            thresholds={"0": 0.5, "1": 0.5},
-            clip_stride=8,
-            segmentation=True,
-            normalisation=vars(Normalisation((0.5,) * 3, (0.25,) * 3)),
-            recipe=PreprocessConfig(videos="none", labels="none", size=48).recipe,
-            folds=2,
-            temperatures={"0": 1.0, "1": 1.0},
-            frame_rate_hz=25.0,
-            run_id=run.info.run_id,
-        )
-        uri = writer.log(card, {})
-    version = mlflow.register_model(uri, NAME)
-    MlflowClient().set_registered_model_alias(NAME, ALIAS, version.version)
+ADDRESS = f"models:/{REGISTERED_MODEL}@candidate"
 
 
 class Answer(NamedTuple):

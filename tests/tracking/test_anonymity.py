@@ -31,7 +31,7 @@ from asd_experiments.tracking.anonymity import ANONYMISED, in_order_of_names, ps
 from asd_experiments.tracking.anonymity import hidden as hide
 from asd_experiments.tracking.evaluation import run_evaluate
 from asd_experiments.tracking.explanation import explain
-from asd_experiments.tracking.labels import hidden_labels, identifying_columns
+from asd_experiments.tracking.labels import hidden_labels, identifying_columns, metadata_columns
 from asd_experiments.tracking.runs import child_run, command_run, use_tracking_store
 from asd_experiments.tracking.trial import train
 from tests.evaluation.builders import CLASSES, random_table
@@ -88,7 +88,7 @@ def hidden(project_folder, store, said, computed) -> str:
 
 @pytest.fixture(scope="module")
 def names(hidden, store) -> Pseudonyms:
-    return pseudonyms_of(store, read_key(None))
+    return pseudonyms_of(store, read_key(None), "site")
 
 
 def run_of(run_id: str) -> Run:
@@ -132,6 +132,9 @@ def test_no_name_reaches_the_tracking_server(hidden, store):
     texts += [path.read_text() for path in files if path.suffix in (".json", ".yaml", ".md")]
     model = Path(mlflow.artifacts.download_artifacts(run_of(hidden).data.tags["asd.model"]))
     texts += [path.read_text() for path in model.rglob("*.json")]
+    (spec,) = model.rglob("two_stream.json")
+    carried = json.loads(spec.read_text())
+    assert len(carried["training_patients"]) == 9 and carried["anonymised"]
     texts.append(str(client.search_logged_models([run_of(hidden).info.experiment_id])))
     sites = {f"site {number}" for number in range(4)}
     ids = {*store.videos["patient_id"], *store.videos["video"], *sites, "Mustermann", "Nobody"}
@@ -328,6 +331,7 @@ def labels(**columns: list) -> pd.DataFrame:
         ([f"Mr. {number % 11}" for number in range(30)], True),  # of more kinds than group anything
         ([float(number % 20) for number in range(30)], False),  # numbers are cut into thirds
         ([np.nan] * 30, False),
+        (["P07"] + [None] * 29, True),  # somebody else's id
     ],
 )
 def test_columns_that_tell_patients_apart_are_found(values, tells):
@@ -336,9 +340,23 @@ def test_columns_that_tell_patients_apart_are_found(values, tells):
     assert identifying_columns(table, "column") == []
 
 
-def test_known_columns_are_always_logged():
-    answers = [f"{number}" for number in range(30)]
-    table = labels(view=answers, disease=answers, reader_1=answers)
+def test_metadata_says_more_than_the_class_and_not_who_it_is():
+    table = labels(
+        name=[f"Mr. {number}" for number in range(30)],
+        sex=["f", "m"] * 15,
+        grade=[str(number % 4) for number in range(30)],
+        reader_anna=["yes"] * 30,
+    )
+    assert metadata_columns(table) == ["sex", "grade"]
+    short = table.assign(patient_id=[str(number) for number in range(30)])
+    assert metadata_columns(short) == ["sex", "grade"]  # the grade 3 is not the patient 3
+
+
+def test_known_columns_are_logged_however_rare_unless_they_hold_an_id():
+    rare = [f"{number}" for number in range(30)]
+    table = labels(view=rare, disease=rare, reader_1=["yes", "no", "undecided"] * 10)
     assert identifying_columns(table, "patient_id") == []
     kept = hidden_labels(table, Pseudonyms(bytes(32)), "patient_id")
     assert kept.columns.tolist() == table.columns.tolist()
+    telling = labels(view=[*rare[:29], "P07"], reader_remark=rare)
+    assert identifying_columns(telling, "patient_id") == ["view", "reader_remark"]

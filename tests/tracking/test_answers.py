@@ -13,10 +13,10 @@ from asd_experiments.evaluation.temperature import fit_temperatures
 from asd_experiments.evaluation.threshold import decide
 from asd_experiments.simulation.predictions import PredictedCohort, simulate_predictions
 from asd_experiments.tracking.answers import RequestedVideo, VideoClips, answer_table
-from asd_experiments.tracking.model_card import FINAL, ModelCard
 from asd_experiments.tracking.model_signature import PredictOptions, output_columns, signature
+from asd_experiments.tracking.model_spec import FINAL, ModelSpec
 
-CARD = ModelCard(
+SPEC = ModelSpec(
     network={"clip_length": 8, "size": 32},
     classes=["ASD", "non_ASD"],
     positive_class="ASD",
@@ -50,7 +50,7 @@ def video(*per_network: list[float], numbers=(0, 1), flags: str = "") -> VideoCl
 def test_a_fold_is_calibrated_at_its_temperature_and_folds_are_averaged():
     """Fold 1: the mean 0.8 has odds of 4; at a temperature of 2 their root, 2, which is 2/3."""
     table = answer_table(
-        CARD, [RequestedVideo("walk", result=video([0.5, 0.7], [0.9, 0.7]))], versions="{}"
+        SPEC, [RequestedVideo("walk", result=video([0.5, 0.7], [0.9, 0.7]))], versions="{}"
     )
     (row,) = table.to_dict("records")
     assert row["probability_ASD"] == pytest.approx((0.6 + 2 / 3) / 2)
@@ -69,8 +69,8 @@ def test_clips_of_a_patient_count_the_same_whatever_their_video():
         RequestedVideo("broken", "P1", problem="it shows nobody"),
         RequestedVideo("alone", None, problem="there is no such file"),
     ]
-    card = replace(CARD, folds=1, temperatures={"0": 1.0}, thresholds={"0": 0.35})
-    table = answer_table(card, rows, versions="{}")
+    spec = replace(SPEC, folds=1, temperatures={"0": 1.0}, thresholds={"0": 0.35})
+    table = answer_table(spec, rows, versions="{}")
     assert table["video"].tolist() == ["first", "other", "second", "broken", "alone"]
     assert table["probability_ASD"].tolist()[:3] == pytest.approx([0.9, 0.1, 0.7 / 3])
     decisions = table[["decision", "patient_decision"]].fillna("")
@@ -91,29 +91,29 @@ def test_a_fold_decides_patients_as_its_logged_threshold_does():
     table[sharp.columns] = sharp.div(sharp.sum(axis=1), axis=0)
     predictions = Predictions(table, cohort.classes, "ASD")
     temperatures = fit_temperatures(predictions)
-    card = replace(
-        CARD,
+    spec = replace(
+        SPEC,
         folds=len(temperatures),
         thresholds={str(fold): value for fold, value in predictions.thresholds.items()},
         temperatures={str(fold): fitted.value for fold, fitted in temperatures.items()},
     )
-    assert len({round(value, 2) for value in card.temperatures.values()}) > 2
+    assert len({round(value, 2) for value in spec.temperatures.values()}) > 2
     patients = predictions.cases("test", "patient")
     logged = decide(patients.rows, patients.classes, "ASD", predictions.thresholds)
     clips = table[table["split"] == "test"]
     for (fold, patient), index in patients.rows.groupby(["fold", "patient_id"]).indices.items():
         own = clips[(clips["fold"] == fold) & (clips["patient_id"] == patient)]
         row = RequestedVideo("all", patient, VideoClips(own, "", 1.0, 25.0, ""))
-        (answer,) = answer_table(card, [row], versions="{}")["patient_decision"]
+        (answer,) = answer_table(spec, [row], versions="{}")["patient_decision"]
         assert answer == patients.classes[logged[index[0]]]
 
 
 def test_the_refitted_network_takes_the_means_of_the_folds():
     """Temperatures 1 and 2 have the geometric mean of root 2; the threshold is the folds'."""
-    card = replace(CARD, final="refit", refit_epochs=3)
-    assert card.networks(FINAL) == [FINAL] and card.networks(1) == [1]
+    spec = replace(SPEC, final="refit", refit_epochs=3)
+    assert spec.networks(FINAL) == [FINAL] and spec.networks(1) == [1]
     result = video([0.8], numbers=(FINAL,))
-    table = answer_table(card, [RequestedVideo("walk", result=result)], versions="{}")
+    table = answer_table(spec, [RequestedVideo("walk", result=result)], versions="{}")
     odds = 4 ** (1 / np.sqrt(2))
     assert table["probability_ASD"].tolist() == pytest.approx([odds / (1 + odds)])
     assert table["threshold"].tolist() == pytest.approx([(0.5 + 2 / 3) / 2])
@@ -121,7 +121,7 @@ def test_the_refitted_network_takes_the_means_of_the_folds():
 
 def test_three_classes_have_no_threshold_but_a_most_probable_class():
     classes = ["ASD", "DHS", "LCS"]
-    card = replace(CARD, classes=classes, thresholds={}, folds=1, temperatures={"0": 0.5})
+    spec = replace(SPEC, classes=classes, thresholds={}, folds=1, temperatures={"0": 0.5})
     clips = pd.DataFrame(
         {
             "fold": [0, 0],
@@ -133,7 +133,7 @@ def test_three_classes_have_no_threshold_but_a_most_probable_class():
         }
     )
     result = VideoClips(clips, "", 1.0, 25.0, "")
-    table = answer_table(card, [RequestedVideo("walk", result=result)], versions="{}")
+    table = answer_table(spec, [RequestedVideo("walk", result=result)], versions="{}")
     (row,) = table.to_dict("records")
     squares = np.array([0.3, 0.5, 0.2]) ** 2
     found = [row[f"probability_{name}"] for name in classes]
@@ -148,8 +148,8 @@ def test_the_signature_names_every_column_and_parameter():
         ("video", True),
         ("patient_id", False),
     ]
-    table = answer_table(CARD, [RequestedVideo("walk", problem="none")], versions="{}")
-    assert ours.outputs.input_names() == list(output_columns(CARD.classes)) == list(table.columns)
+    table = answer_table(SPEC, [RequestedVideo("walk", problem="none")], versions="{}")
+    assert ours.outputs.input_names() == list(output_columns(SPEC.classes)) == list(table.columns)
     assert {p.name: p.default for p in ours.params.params} == {
         "fold": -1,
         "clip_stride": 0,
@@ -174,23 +174,23 @@ def test_parameters_are_checked(params, message):
 
 def test_a_fold_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="fold must be 0 to 1, or -1 for the mean over all, got 2"):
-        CARD.networks(2)
-    refitted = replace(CARD, final="refit")
+        SPEC.networks(2)
+    refitted = replace(SPEC, final="refit")
     with pytest.raises(InputError, match="or -1 for the refitted network, got -2"):
         refitted.networks(-2)
 
 
-def test_the_card_of_an_earlier_version_cannot_classify_but_be_read(tmp_path):
-    CARD.write(tmp_path / "card.json")
-    assert ModelCard.read(tmp_path / "card.json") == CARD
-    earlier = replace(CARD, temperatures={})
+def test_the_specification_of_an_earlier_version_cannot_classify_but_be_read(tmp_path):
+    SPEC.write(tmp_path / "spec.json")
+    assert ModelSpec.read(tmp_path / "spec.json") == SPEC
+    earlier = replace(SPEC, temperatures={})
     with pytest.raises(
         InputError, match=r"holds no temperatures, which calibrate .* train it anew"
     ):
         earlier.check_complete()
 
 
-def test_the_card_of_a_newer_version_is_refused(tmp_path):
-    (tmp_path / "card.json").write_text('{"network": {}, "attention": 1}')
+def test_the_specification_of_a_newer_version_is_refused(tmp_path):
+    (tmp_path / "spec.json").write_text('{"network": {}, "attention": 1}')
     with pytest.raises(InputError, match="newer version of this project: attention is unknown"):
-        ModelCard.read(tmp_path / "card.json")
+        ModelSpec.read(tmp_path / "spec.json")

@@ -24,7 +24,7 @@ from asd_experiments.normalisation import Normalisation
 from asd_experiments.simulation.cohort import simulate
 from asd_experiments.tracking.answers import RequestedVideo
 from asd_experiments.tracking.model import TwoStreamVideoModel, load_trial_model
-from asd_experiments.tracking.model_card import FINAL
+from asd_experiments.tracking.model_spec import FINAL
 from asd_experiments.tracking.trial import train
 from preprocess.cohort import preprocess
 from tests.tracking.conftest import small_training
@@ -57,8 +57,6 @@ import asd_experiments
 places = [asd_experiments.__file__, mlflow.__file__]
 print(json.dumps({**answer.to_dict("list"), "places": places}))
 """
-
-LOCK = Path(__file__).parents[2] / "requirements.lock"
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +120,7 @@ def test_the_model_gives_what_the_pipeline_gave(trained, loaded, predicted):
     for index, name in enumerate(names):
         fold = str(int(pipeline.loc[name, "fold"]))
         expected = at_temperature(
-            pipeline.loc[name, "probability_ASD"], loaded.card.temperatures[fold]
+            pipeline.loc[name, "probability_ASD"], loaded.spec.temperatures[fold]
         )
         assert tables[fold].loc[index, "probability_ASD"] == pytest.approx(expected, abs=1e-6)
         assert tables[fold].loc[index, "num_clips"] == (test["video"] == name).sum()
@@ -130,14 +128,14 @@ def test_the_model_gives_what_the_pipeline_gave(trained, loaded, predicted):
 
 def test_temperatures_and_thresholds_are_those_of_the_runs_of_the_folds(loaded):
     client = MlflowClient()
-    run = client.get_run(loaded.card.run_id)
+    run = client.get_run(loaded.spec.run_id)
     query = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
     runs = {r.info.run_name: r.data for r in client.search_runs([run.info.experiment_id], query)}
     for fold in ("0", "1"):
         metrics = runs[f"fold {int(fold) + 1} of 2"].metrics
-        assert loaded.card.temperatures[fold] == metrics["temperature"]
-        assert loaded.card.thresholds[fold] == metrics["threshold"]
-    assert loaded.card.refit_epochs == int(runs["refit on all patients"].params["epochs"]) in (1, 2)
+        assert loaded.spec.temperatures[fold] == metrics["temperature"]
+        assert loaded.spec.thresholds[fold] == metrics["threshold"]
+    assert loaded.spec.refit_epochs == int(runs["refit on all patients"].params["epochs"]) in (1, 2)
     assert runs["refit on all patients"].metrics["train/clip/loss"] > 0
     assert run.data.params["final"] == "refit"
 
@@ -151,7 +149,7 @@ def test_the_refitted_network_is_the_default_and_the_folds_stay(trained, loaded,
     answer = loaded.answers([RequestedVideo("", result=loaded.clips_of(video))])
     assert answer["probability_ASD"].item() == pytest.approx(tables["final"]["probability_ASD"][1])
     ensemble = copy(loaded)
-    ensemble.card = replace(loaded.card, final="ensemble")
+    ensemble.spec = replace(loaded.spec, final="ensemble")
     clips = ensemble.clips_of(video)
     assert clips.clips["fold"].unique().tolist() == [0, 1]
     answer = ensemble.answers([RequestedVideo("", result=clips)])
@@ -179,13 +177,14 @@ def test_what_is_no_video_is_named_and_the_others_are_classified(predicted):
 def test_an_answer_says_what_it_rests_on(loaded, predicted):
     versions = json.loads(predicted[1]["final"]["versions"][0])
     assert versions["model"] == {
-        "run_id": loaded.card.run_id,
-        "clip_store": loaded.card.store_digest,
+        "run_id": loaded.spec.run_id,
+        "clip_store": loaded.spec.store_digest,
         "final": "refit",
         "networks": [FINAL],
     }
     for place in ("trained", "here"):
         assert versions[place]["torch"] == torch.__version__
+        assert versions[place]["mlflow"] == mlflow.__version__ and versions[place]["pytorchvideo"]
         assert versions[place]["asd_experiments"] == __version__
         assert set(versions[place]["preprocessing"]) >= {"av", "opencv-python-headless"}
 
@@ -194,15 +193,15 @@ def test_the_model_carries_the_figures_of_its_trial_and_what_it_was_trained_on(t
     uri, folder, _ = trained
     metadata = Model.load(mlflow.artifacts.download_artifacts(uri)).metadata
     assert metadata["final"] == "refit"
-    logged = MlflowClient().get_run(loaded.card.run_id).data.metrics
+    logged = MlflowClient().get_run(loaded.spec.run_id).data.metrics
     assert {"test/patient/auroc", "test/patient/auroc_ci_low"} <= set(metadata["cross_validated"])
-    assert {"test/patient/sensitivity", "test/patient/specificity"} <= set(loaded.card.figures)
+    assert {"test/patient/sensitivity", "test/patient/specificity"} <= set(loaded.spec.figures)
     for name, value in metadata["cross_validated"].items():
-        assert value == pytest.approx(logged[name]) and loaded.card.figures[name] == value
+        assert value == pytest.approx(logged[name]) and loaded.spec.figures[name] == value
     files = list((folder / "videos").glob("*.mp4"))
     assert len(files) == 8
     sums = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
-    assert loaded.card.training_videos == sums
+    assert loaded.spec.training_videos == sums
 
 
 def test_a_longer_stride_gives_fewer_clips(trained, loaded):
@@ -228,7 +227,7 @@ def test_what_is_wrong_with_a_video_is_told(trained, loaded):
     before = loaded.clips_of(video).flags
     assert "frames per second" not in before
     other = copy(loaded)
-    other.card = replace(loaded.card, frame_rate_hz=50.0)
+    other.spec = replace(loaded.spec, frame_rate_hz=50.0)
     flags = other.clips_of(video).flags
     assert flags.startswith("do not trust: ")
     assert "25 frames per second, the cohort's median is 50" in flags
@@ -292,14 +291,13 @@ def in_(folder: Path, *command: str) -> str:
 def test_it_predicts_in_an_environment_of_its_own_requirements(
     trained, predicted, tmp_path, tmp_path_factory
 ):
-    """Versions of what the requirements need in turn are those of the lock file."""
     uri, folder, _ = trained
     names, tables = predicted
     uv = Path(sys.executable).with_name("uv")
     model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path / "taken")))
     environment = tmp_path_factory.mktemp("environment") / "venv"
     python = str(environment / "bin" / "python")
-    requirements = ("-r", str(model / "requirements.txt"), "--constraint", str(LOCK))
+    requirements = ("-r", str(model / "requirements.txt"))
     try:
         in_(tmp_path, str(uv), "venv", "--python", sys.executable, str(environment))
         in_(tmp_path, str(uv), "pip", "install", "--python", python, *requirements)

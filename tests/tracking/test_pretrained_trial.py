@@ -62,17 +62,17 @@ def test_the_run_tells_what_was_loaded_from_what(trial, weights):
 
 
 @pytest.mark.slow
-def test_the_model_card_carries_the_normalisation_and_the_frozen_weights(trial, weights):
+def test_the_model_carries_the_normalisation_and_the_frozen_weights(trial, weights):
     (output,) = trial.outputs.model_outputs
     from mlflow.artifacts import download_artifacts
 
     folder = Path(download_artifacts(f"models:/{output.model_id}"))
-    (card_file,) = folder.rglob("two_stream.json")
-    assert json.loads(card_file.read_text())["normalisation"] == {
+    (spec_file,) = folder.rglob("two_stream.json")
+    assert json.loads(spec_file.read_text())["normalisation"] == {
         "mean": [0.43216, 0.394666, 0.37645],
         "std": [0.22803, 0.22145, 0.216989],
     }
-    fold = load_file(card_file.parent / "fold_0.safetensors")
+    fold = load_file(spec_file.parent / "fold_0.safetensors")
     state = torch.load(weights, weights_only=True)
     for name, tensor in state.items():
         if not name.startswith("fc."):

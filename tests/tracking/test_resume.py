@@ -153,5 +153,5 @@ def test_a_refit_that_broke_off_goes_on_and_no_fold_is_trained_again(settings, m
     assert child.info.status == "FINISHED" and child.data.params == {"epochs": "2"}
     history = client.get_metric_history(child.info.run_id, "train/clip/loss")
     assert sorted(point.step for point in history) == [1, 2]
-    card = load_trial_model(run.data.tags[MODEL]).card
-    assert (card.final, card.refit_epochs) == ("refit", 2)
+    spec = load_trial_model(run.data.tags[MODEL]).spec
+    assert (spec.final, spec.refit_epochs) == ("refit", 2)

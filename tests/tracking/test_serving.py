@@ -3,28 +3,36 @@
 import base64
 import io
 import json
+import threading
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
+import av
+import mlflow
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.pyfunc import scoring_server
 from mlflow.pyfunc.scoring_server import InvocationsResponse
 
 from asd_experiments.errors import InputError
+from asd_experiments.tracking import serving
 from asd_experiments.tracking.model import load_trial_model
 from asd_experiments.tracking.model_signature import output_columns
-from asd_experiments.tracking.serving import ServingLimits, guard_scoring_server
-from asd_experiments.tracking.video_input import ROOTS
+from asd_experiments.tracking.serving import ServedModel, ServingLimits, guard_scoring_server
+from asd_experiments.tracking.video_input import ROOTS, AllowedInput
 from tests.preprocess.encode import encode, numbered
 from tests.preprocess.films import ellipse, film, walk, wall, write_video
 from tests.preprocess.test_isolated import bomb
-from tests.tracking.served import ADDRESS, Answer, Server, register_untrained, serve
+from tests.tracking.served import ADDRESS, Answer, Server, serve
+from tests.tracking.untrained import register_untrained
 
 HEIGHT, WIDTH = 96, 160
 
@@ -97,9 +105,16 @@ def test_a_request_is_not_sent_back(guarded) -> None:
 @pytest.fixture(scope="module")
 def registered(project_folder: Path) -> str:
     """Address of a registered model."""
-    (project_folder / "files").mkdir()
-    register_untrained(project_folder / "files")
+    register_untrained(project_folder / "files", "candidate")
     return ADDRESS
+
+
+def write_without_frames(path: Path) -> None:
+    """A file with a video stream that never begins."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 64, 48
+        container.start_encoding()
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +129,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_video(folder / "two.mp4", film(two, wide))
     write_video(folder / "nobody.mp4", film([np.zeros((HEIGHT, WIDTH), np.uint8)] * 40, scene))
     encode(folder / "one_frame.mp4", numbered(1))
+    write_without_frames(folder / "no_frame.mkv")
+    write_video(folder / "60.mp4", film(walk(HEIGHT, WIDTH, 60), scene))
     encode(folder / "8k.mp4", [np.zeros((4320, 7680, 3), np.uint8)] * 2)
     encode(folder / "huge.png.avi", [np.zeros((32, 5000, 3), np.uint8)] * 2, codec="png",
            pixels="rgb24")  # fmt: skip
@@ -182,24 +199,19 @@ def test_a_video_is_classified(server: Server, videos: Path, registered: str) ->
 
 
 @pytest.mark.slow
-def test_two_people_are_told(server: Server, videos: Path) -> None:
-    """The one who walks farther is taken, and the answer says that there was another."""
-    (row,) = server.classify(sent(videos / "two.mp4")).rows
-    assert "2 people were followed: is the one in the crop the patient?" in row["flags"]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("nobody.mp4", "row 1: no person found"),
+        ("two.mp4", "row 1: 2 people were followed in it, at most 1 may be"),
+        ("no_frame.mkv", "row 1: it cannot be decoded at its start"),
         ("one_frame.mp4", "it must hold at least 2 frames"),
         ("8k.mp4", "at most 4096 pixels a side, got 7680x4320"),
         ("huge.png.avi", "at most 4096 pixels a side, got 5000x32"),
         ("oblong.mkv", "at most 4096 pixels a side, got 5760x64"),
         ("long.mp4", "it must last 60 s at most, got 36"),
         ("many.mkv", "it must have 3600 frames at most, got"),
-        ("bomb.mp4", "row 1: "),
+        ("bomb.mp4", "must have 3600 frames at most, got 500000000"),
         ("part.mp4", "row 1: it cannot be decoded|row 1: it is truncated"),
         ("text.mp4", "it is a text file, not a video"),
         ("list.mp4", "it is a text file, not a video"),
@@ -228,6 +240,76 @@ def test_no_file_of_the_server_is_read(server: Server, videos: Path) -> None:
         assert "row 1: it is not base64 of a video file; paths and addresses are not" in message
 
 
+@pytest.fixture(scope="module")
+def served_here(registered: str) -> Iterator[ServedModel]:
+    """The served model in this process, without a server."""
+    folder = Path(mlflow.artifacts.download_artifacts(registered))
+    data = folder / Model.load(folder).flavors["python_function"]["data"]
+    limits = ServingLimits()
+    model = ServedModel(data, limits=limits, allowed=AllowedInput(()), seconds=60.0)
+    yield model
+    model._isolated.close()
+
+
+def code_of(model: ServedModel, frame: pd.DataFrame) -> tuple[str, str]:
+    with pytest.raises(MlflowException) as caught:
+        model.predict(frame)
+    return caught.value.error_code, str(caught.value)
+
+
+@pytest.mark.slow
+def test_who_waits_too_long_is_told_to_try_again(
+    served_here: ServedModel, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the turn never comes, or comes when the time is almost over."""
+    frame = pd.DataFrame({"video": [sent(videos / "walk.mp4")]})
+    assert served_here.predict(frame)["problem"].tolist() == [""]
+    monkeypatch.setattr(served_here, "_seconds", 0.3)
+    with served_here._turn:
+        code, message = code_of(served_here, frame)
+    assert code == "TEMPORARILY_UNAVAILABLE" and "busy with other requests" in message
+    monkeypatch.setattr(serving, "_MARGIN_SECONDS", 0.1)
+    served_here._turn.acquire()
+    release = threading.Timer(0.25, served_here._turn.release)
+    release.start()
+    assert code_of(served_here, frame)[0] == "TEMPORARILY_UNAVAILABLE"
+    release.join()
+
+
+@pytest.mark.slow
+def test_a_video_that_takes_too_long_is_given_up(
+    served_here: ServedModel, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the networks look at it, and the others of its request are answered."""
+    walk = sent(videos / "walk.mp4")
+    passed = []
+
+    def clock() -> float:
+        """An hour goes by once a network has seen five clips."""
+        return 3600.0 if len(passed) > 5 else 0.0
+
+    before_batch = served_here._before_batch
+    monkeypatch.setattr(serving, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(
+        served_here, "_before_batch", lambda: (passed.append(None), before_batch())[1]
+    )
+    frame = pd.DataFrame({"video": [walk, walk]})
+    table = served_here.predict(frame, {"batch_size": 4})
+    assert table["problem"][0] == ""
+    assert "a request has 60 s, which are over; send fewer videos at once" in table["problem"][1]
+
+
+@pytest.mark.slow
+def test_a_refitted_model_answers_with_the_network_that_it_has_loaded(
+    served_here: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert served_here.options({"fold": 1}).fold == 1
+    monkeypatch.setattr(served_here, "spec", replace(served_here.spec, final="refit"))
+    assert served_here.options().fold == -1
+    with pytest.raises(InputError, match="fold must be -1 here, got 1"):
+        served_here.options({"fold": 1})
+
+
 @pytest.mark.slow
 def test_one_bad_video_does_not_cost_the_others(server: Server, videos: Path) -> None:
     good, bad = server.classify(sent(videos / "walk.mp4"), "/etc/passwd").rows
@@ -250,6 +332,8 @@ REQUESTS: list[tuple[bytes, str | None, int]] = [
     (json.dumps(GOOD).encode(), "text/plain", 415),
     (json.dumps(GOOD).encode(), "application/json; charset=latin-1", 415),
     (json.dumps(GOOD).encode(), "application/json; boundary=x", 415),
+    (b"[" + b"{}," * 200_000 + b"{}]", "application/json", 413),
+    (b"video\n" + b"a\n" * 200_000, "text/csv", 413),
     (b"PAR1" + bytes(100) + b"PAR1", "application/vnd.apache.parquet", 415),
     (b'video\n"', "text/csv", 400),
     (b"\xff", "text/csv", 400),
@@ -268,15 +352,16 @@ def test_requests_that_cannot_be_read_are_refused(server: Server) -> None:
 
 @pytest.mark.slow
 def test_requests_of_the_wrong_form_are_refused(server: Server, videos: Path) -> None:
-    walked = {"dataframe_records": [{"video": sent(videos / "walk.mp4")}]}
+    walk = sent(videos / "walk.mp4")
+    walked = {"dataframe_records": [{"video": walk}]}
     for content in (
-        {"dataframe_records": {"video": "AAAA"}},
+        {"dataframe_records": {"video": walk}},
         {"dataframe_records": [1, 2]},
         {"dataframe_records": []},
-        {"dataframe_records": [{"film": "AAAA"}]},
+        {"dataframe_records": [{"film": walk}]},
         {"dataframe_records": [{"video": 3}]},
         {"dataframe_records": [{"video": None}]},
-        {"dataframe_records": [{"video": ["AAAA"]}]},
+        {"dataframe_records": [{"video": [walk]}]},
         {"dataframe_records": [{"video": {"a": 1}}]},
         {"dataframe_records": [{"video": "\ud800"}]},
         {"dataframe_records": [{"video": "a\0b"}]},
@@ -287,8 +372,8 @@ def test_requests_of_the_wrong_form_are_refused(server: Server, videos: Path) ->
         {"inputs": {"video": ["/etc/passwd"]}},
         {"instances": [{"video": "/etc/passwd"}]},
         {"instances": [{"video": {"a": [1]}}]},
-        {**GOOD, "inputs": []},
-        {**GOOD, "params": 3},
+        {**walked, "inputs": []},
+        {**walked, "params": 3},
         {"messages": [{"role": "user", "content": "hello"}]},
         {**walked, "params": {"fold": 7}},
         {**walked, "params": {"fold": "x"}},
@@ -325,7 +410,7 @@ def test_a_body_of_200_mb_is_refused(server: Server) -> None:
 @pytest.mark.slow
 def test_what_the_operator_allows_is_read(registered: str, videos: Path, tmp_path: Path) -> None:
     """And two workers answer, within other limits."""
-    settings = {ROOTS: str(videos), "ASD_VIDEO_MOST_FRAMES": "45"}
+    settings = {**{ROOTS: str(videos), "ASD_VIDEO_MOST_FRAMES": "55", "ASD_VIDEO_MOST_PEOPLE": "2"}}
     with serve(tmp_path / "log", settings, "--workers", "2") as server:
         for cell in ("walk.mp4", str(videos / "walk.mp4"), sent(videos / "walk.mp4")):
             (row,) = server.classify(cell).rows
@@ -334,4 +419,6 @@ def test_what_the_operator_allows_is_read(registered: str, videos: Path, tmp_pat
         assert row["video"] == "walk.mp4"
         for cell in ("link.mp4", "../x.mp4", "/etc/hostname", "none.mp4"):
             assert "it is neither base64 of a video file nor a" in refusal(server.classify(cell))
-        assert "must have 45 frames at most, got 50" in refusal(server.classify("two.mp4"))
+        (row,) = server.classify("two.mp4").rows
+        assert "2 people were followed: is the one in the crop the patient?" in row["flags"]
+        assert "must have 55 frames at most, got 60" in refusal(server.classify("60.mp4"))

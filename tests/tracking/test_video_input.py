@@ -3,6 +3,7 @@
 import base64
 import os
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -249,6 +250,10 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 self.send_header("Content-Length", "5")
                 self.end_headers()
                 self.wfile.write(b"moved")
+            elif self.path == "/walks/slow.mp4":
+                self.send_response(200)
+                self.end_headers()
+                stopped.wait(60)
             else:
                 super().do_GET()
 
@@ -258,10 +263,12 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
+    stopped = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
+    stopped.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -308,6 +315,16 @@ def test_a_redirection_is_not_followed_below_roots(web: str) -> None:
     assert read(AllowedInput((f"{web}/walks",)), f"{web}/walks/moved.mp4") == b"moved"
 
 
+def test_an_address_that_sends_nothing_is_given_up(web: str) -> None:
+    began = time.monotonic()
+    with (
+        pytest.raises(VideoInputError, match=r"it cannot be fetched"),
+        OWN.video_file(f"{web}/walks/slow.mp4", seconds=0.5),
+    ):
+        pass
+    assert time.monotonic() - began < 30  # the server would keep it for a minute
+
+
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> None:
         raise ModuleNotFoundError("no gcsfs", name="gcsfs")
@@ -322,4 +339,5 @@ def test_an_answer_calls_a_video_by_its_place_or_size() -> None:
     assert video_name("s3://walks/p.mp4") == "s3://walks/p.mp4"
     assert video_name(BASE64) == f"video in {len(BASE64)} characters of base64"
     assert video_name("data:video/mp4;base64,AAAA") == "video in 26 characters of base64"
+    assert video_name("AAAA\nAAAA") == "video in 9 characters of base64"
     assert video_name(CONTENT) == "video of 2048 bytes"

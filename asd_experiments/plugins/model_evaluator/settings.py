@@ -1,13 +1,12 @@
 """What `evaluator_config` may say."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from asd_experiments.errors import InputError, all_problems, did_you_mean, rule_of
+from asd_experiments.plugins.given import checked
 
 _OF_MLFLOW = {"col_mapping"}  # other names for the columns of targets= and predictions=
 EXAMPLE = '{"group": "patient_id", "positive_class": "ASD"}'
@@ -50,21 +49,6 @@ def read_config(given: Mapping[str, Any]) -> EvaluatorConfig:
     Raises:
         InputError: If anything in it is wrong; the message lists all problems.
     """
-    given = {key: value for key, value in given.items() if key not in _OF_MLFLOW}
-    names = [f.name for f in fields(EvaluatorConfig)]
-    problems = [f"{k}: no such key{did_you_mean(str(k), names)}" for k in given if k not in names]
-    known = {key: value for key, value in given.items() if key in names}
-    try:
-        config = EvaluatorConfig(**known)
-    except ValidationError as error:
-        problems += [_problem(e["loc"], e["msg"], known) for e in error.errors()]
-    if problems:
-        raise InputError(all_problems("with evaluator_config", problems))
-    return config
-
-
-def _problem(place: tuple[int | str, ...], message: str, given: Mapping[str, Any]) -> str:
-    name = str(place[0])
-    if name not in given:
-        return f"{name}: must be given, as in evaluator_config={EXAMPLE}"
-    return f"{'.'.join(map(str, place))}: {rule_of(message)}, got {given[name]!r}"
+    own = {key: value for key, value in given.items() if key not in _OF_MLFLOW}
+    example = f", as in evaluator_config={EXAMPLE}"
+    return checked(EvaluatorConfig, own, what="evaluator_config", example=example)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import field
 from typing import Annotated, Any
 
 from mlflow.projects.utils import (
@@ -20,11 +20,10 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
-    ValidationError,
 )
 from pydantic.dataclasses import dataclass
 
-from asd_experiments.errors import InputError, all_problems, did_you_mean, rule_of
+from asd_experiments.plugins.given import checked
 
 EXAMPLE = '{"address": "http://HOST:8265"}'
 RUN_VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
@@ -102,23 +101,8 @@ def read_cluster_file(given: Mapping[str, Any]) -> ClusterFile:
     Raises:
         InputError: If anything in it is wrong; the message lists all problems.
     """
-    given = {key: value for key, value in given.items() if key not in _OPTIONS_OF_MLFLOW}
-    names = [f.name for f in fields(ClusterFile)]
-    problems = [f"{k}: no such key{did_you_mean(k, names)}" for k in given if k not in names]
-    known = {key: value for key, value in given.items() if key in names}
-    try:
-        cluster = ClusterFile(**known)
-    except ValidationError as error:
-        problems += [_problem(e["loc"], e["msg"], known) for e in error.errors()]
-    if problems:
-        raise InputError(all_problems("with --backend-config", problems))
-    return cluster
-
-
-def _problem(place: tuple[int | str, ...], message: str, given: Mapping[str, Any]) -> str:
-    name = str(place[0])
-    if name not in given:
-        return f"{name}: must be given: --backend-config cluster.json, a file with {EXAMPLE}"
-    where = ".".join(str(step) for step in place)
-    got = "" if name == "runtime_env" else f", got {given[name]!r}"  # it may hold a password
-    return f"{where}: {rule_of(message)}{got}"
+    own = {key: value for key, value in given.items() if key not in _OPTIONS_OF_MLFLOW}
+    example = f": --backend-config cluster.json, a file with {EXAMPLE}"
+    return checked(
+        ClusterFile, own, what="--backend-config", example=example, secret={"runtime_env"}
+    )

@@ -15,13 +15,14 @@ from mlflow.tracking import MlflowClient
 from asd_experiments.config import AblationConfig, EvaluateConfig, ScrubConfig
 from asd_experiments.errors import InputError
 from asd_experiments.pseudonyms import ID_COLUMNS, Pseudonyms, is_pseudonym, read_key
+from asd_experiments.registry.records import CARD
 from asd_experiments.reporting.selection import select
+from asd_experiments.scrub.scrub import scrub
 from asd_experiments.tracking.anonymity import ANONYMISED, in_order_of_names
 from asd_experiments.tracking.artifacts import evaluated, log_table
 from asd_experiments.tracking.evaluation import run_evaluate
 from asd_experiments.tracking.finished_trial import FinishedTrial
 from asd_experiments.tracking.runs import runs_below, use_tracking_store
-from asd_experiments.tracking.scrub import scrub
 from tests.search.services import MlflowServer
 from tests.tracking.finished import finished_trial
 
@@ -53,9 +54,18 @@ def carelessly_logged() -> str:
     client.log_text(run_id, "a picture", "figures/roc_clip.png")
     columns = [*ID_COLUMNS, "label"]
     log_table(run_id, predictions[columns].head(3), "tables/worst_clips.csv")
+    videos = pd.read_csv(artifact(run_id, "videos.csv"))
+    telling = videos.assign(surname=[f"Mr. {number}" for number in range(len(videos))])
+    log_table(run_id, telling, "videos.csv")
+    subgroups = pd.DataFrame({"column": ["surname"], "level": ["Mr. 1"]})
+    log_table(run_id, subgroups, "tables/subgroups.csv")
+    client.log_text(run_id, "surname Mr. 1", "model_card.md")
+    errors = pd.DataFrame({"trial": [0, 1], "error": ["", "ValueError: patient p0"]})
+    log_table(run_id, errors, "trials.csv")
     client.log_text(run_id, "\x00\x01,", "tables/broken.parquet")
     client.log_param(run_id, "patients", "p0")
     client.set_tag(run_id, "remark", "what is wrong with p0?")
+    client.set_tag(run_id, "asd.code", "p0")  # a word of ours, whoever has it for a name
     (fold, *_) = runs_below(run_of(run_id))
     log_table(fold.info.run_id, predictions, "predictions.parquet")
     client.log_text(fold.info.run_id, "ValueError: patient p0", "traceback.txt")
@@ -83,6 +93,9 @@ def assert_scrubbed(run_id: str, predictions: pd.DataFrame, scrubbed_by: str) ->
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
         for column in {*ID_COLUMNS} & {*table.columns}:
             assert table[column].map(is_pseudonym).all(), (name, column)
+    assert "surname" not in pd.read_csv(artifact(run_id, "videos.csv")).columns
+    assert not left & {"tables/subgroups.csv", "model_card.md"}
+    assert pd.read_csv(artifact(run_id, "trials.csv"))["error"].tolist()[1:] == ["ValueError"]
     logged = pd.read_parquet(artifact(run_id, "predictions.parquet"))
     expected = in_order_of_names(names.table(predictions))
     pd.testing.assert_frame_equal(logged, expected, check_exact=True)
@@ -92,6 +105,7 @@ def assert_scrubbed(run_id: str, predictions: pd.DataFrame, scrubbed_by: str) ->
     own = pd.read_parquet(artifact(fold.info.run_id, "predictions.parquet"))
     pd.testing.assert_frame_equal(own, logged)
     tags = run_of(run_id).data.tags
+    assert tags["asd.code"] == "p0"
     assert tags["remark"] == f"what is wrong with {names.patient('p0')}?"
     assert tags[ANONYMISED] == names.fingerprint
     (failure,) = json.loads(artifact(run_id, "store.json").read_text())["failures"]
@@ -167,9 +181,9 @@ def test_a_scrub_that_breaks_off_goes_on(project_folder, monkeypatch):
         done.append(arguments)
         do(*arguments)
 
-    from asd_experiments.tracking.scrub import _do as do
+    from asd_experiments.scrub.scrub import _do as do
 
-    monkeypatch.setattr("asd_experiments.tracking.scrub._do", breaks)
+    monkeypatch.setattr("asd_experiments.scrub.scrub._do", breaks)
     with pytest.raises(RuntimeError, match="the server is gone"):
         scrub(ScrubConfig(run=run_id, yes=True))
     monkeypatch.undo()
@@ -219,6 +233,44 @@ def test_what_cannot_be_scrubbed_is_refused(project_folder, tmp_path):
     with pytest.raises(InputError, match=r"pseudonym_key: .*of the key a1b2, got the key"):
         scrub(ScrubConfig(run=run_id, yes=True))
     assert pd.read_csv(artifact(run_id, "a.csv"))["patient_id"].tolist() == ["P01"]
+
+
+@pytest.mark.slow
+def test_the_card_of_a_registered_version_is_written_anew(project_folder, monkeypatch):
+    use_tracking_store()
+    client, run_id = MlflowClient(), carelessly_logged()
+    source = f"runs:/{run_id}/model"
+    client.create_registered_model("scrubbed")
+    version = client.create_model_version("scrubbed", source, run_id)
+    told = "Ask Anna first.\n\nTest AUROC 0.800 · [Model card](x) · surname Mr. 1"
+    client.update_model_version("scrubbed", version.version, told)
+    client.set_model_version_tag("scrubbed", version.version, CARD, "somewhere")
+
+    def breaks(*_: object) -> None:
+        raise RuntimeError("the server is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("asd_experiments.scrub.scrub.describe", breaks)
+        with pytest.raises(RuntimeError, match="the server is gone"):
+            scrub(ScrubConfig(run=run_id, yes=True))
+    assert "model_card.md" not in set(files(run_id))
+    assert scrub(ScrubConfig(run=run_id, yes=True)) is not None
+    description = client.get_model_version("scrubbed", version.version).description
+    assert description.startswith("Ask Anna first.\n\n") and "Intended use" in description
+    card = artifact(run_id, "model_card.md").read_text()
+    assert "Model card: scrubbed version 1" in card
+    assert "Mr. 1" not in description + card
+
+
+def test_rows_of_an_external_validation_name_nobody(project_folder, capsys):
+    use_tracking_store()
+    client = MlflowClient()
+    run_id = client.create_run("0").info.run_id
+    by_row = {"video": ["row 2"], "patient_id": ["patient of row 2"], "group": ["patient of row 2"]}
+    log_table(run_id, pd.DataFrame(by_row), "predictions.parquet")
+    client.set_terminated(run_id)
+    assert scrub(ScrubConfig(run=run_id, yes=True)) is None
+    assert "there is nothing to scrub" in capsys.readouterr().out
 
 
 def test_a_clean_run_is_told_to_be_clean(project_folder, capsys):

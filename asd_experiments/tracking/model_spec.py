@@ -19,7 +19,7 @@ parameter `fold` that stands for what the model answers with by default."""
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelSpec:
     """All that it takes to rebuild the networks of a trial, to feed them and to read them.
 
     What has a default here is lacking in models of version 0.1.0 before its release; they can be
@@ -70,6 +70,12 @@ class ModelCard:
     training_videos: list[str] = field(default_factory=list)
     """SHA-256 of the files of all videos that the networks were trained, validated or tested on."""
 
+    training_patients: list[str] = field(default_factory=list)
+    """Pseudonyms of all their patients; empty if the trial has ids, which no model carries."""
+
+    anonymised: str | None = None
+    """Fingerprint of the key of these pseudonyms."""
+
     run_id: str = ""
     """Run of the trial in MLflow."""
 
@@ -86,8 +92,8 @@ class ModelCard:
     """Cross-validated figures of the trial, by the names of its metrics."""
 
     @classmethod
-    def read(cls, file: Path) -> "ModelCard":
-        """Read the card of a logged model.
+    def read(cls, file: Path) -> "ModelSpec":
+        """Read the specification of a logged model.
 
         Raises:
             InputError: If it was written by a newer version.
@@ -102,7 +108,7 @@ class ModelCard:
         return cls(**content)
 
     def write(self, file: Path) -> None:
-        """Write the card of a model to be logged."""
+        """Write the specification of a model to be logged."""
         file.write_text(json.dumps(asdict(self), indent=2))
 
     def check_complete(self) -> None:

@@ -1,0 +1,3 @@
+from tests.tracking.conftest import project_folder
+
+__all__ = ["project_folder"]
