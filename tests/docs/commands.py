@@ -21,6 +21,8 @@ _FENCE = re.compile(r"^\s*```(\w*)\s*$")
 _EXCUSE = re.compile(r"^\s*<!-- not run: (.*\S) -->\s*$")
 _IN_TEXT = re.compile(r"`((?:mlflow run \. -e|python -m asd_experiments) [^`]+|-P [^`]+)`")
 
+_OTHERS = re.compile(r"`((?:mlflow|ray|make|python|pytest|uv) [^`]+)`")
+
 
 class Command(NamedTuple):
     """One command, where it stands, and why it is not run (None: it is)."""
@@ -64,6 +66,14 @@ def in_text(page: str, text: str) -> Iterator[Command]:
     for found in _IN_TEXT.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
         yield Command(page, line, "shell", " ".join(found[1].split()), None)
+
+
+def others_in_text(page: str, text: str) -> Iterator[Command]:
+    """Commands of other programs in the middle of a sentence."""
+    for found in _OTHERS.finditer(text):
+        if not _IN_TEXT.fullmatch(found[0]):
+            line = text.count("\n", 0, found.start()) + 1
+            yield Command(page, line, "shell", " ".join(found[1].split()), None)
 
 
 def _shell_commands(body: list[str]) -> Iterator[tuple[int, str]]:

@@ -8,12 +8,15 @@ A command that cannot be run here has a comment above its block, which readers d
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
+import click
 import mlflow
 import pytest
 
@@ -23,12 +26,28 @@ from asd_experiments.simulation.cohort import simulate
 from asd_experiments.tracking.preprocessing import run_preprocess
 from asd_experiments.tracking.trial import train
 from asd_experiments.training import cross_validation
-from tests.docs.commands import PAGES, ROOT, Command, fenced, in_text, parameters
+from tests.docs.commands import (
+    PAGES,
+    ROOT,
+    Command,
+    fenced,
+    in_text,
+    others_in_text,
+    parameters,
+)
 from tests.reporting.builders import log_sweep
 from tests.tracking.conftest import SMALL, small_training
 
 ALL = [command for page in PAGES for command in fenced(page, (ROOT / page).read_text())]
-MENTIONED = [command for page in PAGES for command in in_text(page, (ROOT / page).read_text())]
+RECORDS = ["CHANGELOG.md", "benchmarks/RESULTS.md"]
+MENTIONED = [
+    command for page in PAGES + RECORDS for command in in_text(page, (ROOT / page).read_text())
+]
+OTHERS = [
+    command
+    for page in PAGES + RECORDS
+    for command in others_in_text(page, (ROOT / page).read_text())
+]
 SECONDS = 100
 
 NAMES = {
@@ -42,6 +61,8 @@ NAMES = {
     "sweep=SWEEP_RUN_ID": "sweep={sweep}",
     "sqlite:////.../mlflow.db": "{tracking}",
     "models:/m-...": "{model}",
+    "models:/asd-two-stream@champion": "{model}",
+    "models:/asd-two-stream@candidate": "{model}",
     "new_walk.mp4": "{a_video}",
     "walk1.mp4": "{a_video}",
     "walk2.mp4": "{a_video}",
@@ -54,6 +75,7 @@ SHORTER: dict[str, dict[str, object]] = {
     "preprocess": {"store": "made.zarr", "size": 32, "workers": 1},
     "train": SMALL,
     "sweep": {"trials": 1, "engine": "optuna", "device": "cpu"},
+    "predict": {"workers": 1},
     "explain": {"count": 1, "steps": 8, "sanity_clips": 1, "device": "cpu"},
 }
 """Parameters that are changed before a command is run."""
@@ -197,6 +219,17 @@ def test_a_command_does_what_its_page_says(command: Command, laboratory: Laborat
         run_in_shell(text, laboratory)
 
 
+def test_there_are_pages_with_commands():
+    assert {"README.md", "docs/first_hour.md", "search_spaces/README.md"} <= {c.page for c in ALL}
+    assert len(MENTIONED) > 30 and len(OTHERS) > 20
+
+
+@pytest.mark.parametrize("command", [c for c in ALL if c.excuse], ids=lambda c: c.place)
+def test_an_excuse_names_tests_that_exist(command: Command):
+    for name in re.findall(r"tests/[\w/.]*\w", str(command.excuse)):
+        assert (ROOT / name).exists()
+
+
 @pytest.mark.parametrize("command", MENTIONED, ids=lambda c: c.place)
 def test_a_command_in_the_text_has_parameters_that_exist(command: Command):
     words = shlex.split(command.text.replace("...", ""))
@@ -209,3 +242,29 @@ def test_a_command_in_the_text_has_parameters_that_exist(command: Command):
         assert name in {*COMMANDS, "main", "COMMAND"}
         known = COMMANDS[name].config.__pydantic_fields__ if name in COMMANDS else {"name"}
         assert set(values) <= set(known)
+
+
+@pytest.mark.parametrize("command", OTHERS, ids=lambda c: c.place)
+def test_a_command_of_another_program_in_the_text_exists(command: Command):
+    program, *words = shlex.split(command.text.replace("...", ""))
+    if program in ("mlflow", "ray"):
+        cli = import_module({"mlflow": "mlflow.cli", "ray": "ray.scripts.scripts"}[program]).cli
+        assert not unknown_words(cli, words)
+    elif program == "make":
+        assert set(words) <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    elif program in ("python", "pytest"):
+        assert (ROOT / words[0]).is_file()
+    else:
+        assert shutil.which(program)
+
+
+def unknown_words(command: click.Command, words: list[str]) -> list[str]:
+    """Subcommands and options of a program that it does not have."""
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name, *words = words
+        if name not in command.commands:
+            return [name]
+        command = command.commands[name]
+    known = {option for parameter in command.params for option in parameter.opts}
+    used = {word.partition("=")[0] for word in words if word.startswith("-")}
+    return sorted(used - known)
