@@ -14,6 +14,9 @@ from asd_experiments.data.store_writer import StoreWriter
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
+# Ray's workers give way to everything else, so on a busy machine their tests would take for ever.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 

@@ -105,10 +105,9 @@ def test_test_patients_are_read_once_and_only_after_training(small_store, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fusion", ["feature_concat", "motion_only"])
-def test_cross_validation_learns_what_can_be_learnt(make_store, fusion):
+def test_cross_validation_learns_what_can_be_learnt(make_store):
     store = make_store(18, videos_per_patient=2, num_frames=24)
-    config = replace(SMALL, fusion=fusion, epochs=8, patience=8, augment=False)
+    config = replace(SMALL, fusion="feature_concat", epochs=8, patience=8, augment=False)
     assert auroc(config, store) > 0.9
 
 
