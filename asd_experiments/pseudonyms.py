@@ -75,11 +75,6 @@ class Pseudonyms:
         """What tells this key from others and reveals nothing of it."""
         return self._digest("fingerprint")[:_FINGERPRINT_DIGITS]
 
-    @property
-    def patients(self) -> set[str]:
-        """Pseudonyms of the data set's patients."""
-        return set(self._patients.values())
-
     def patient(self, name: str) -> str:
         """Pseudonym of a patient."""
         return self._of("p", name)
@@ -134,7 +129,7 @@ class Pseudonyms:
 
     @cached_property
     def _names_in_texts(self) -> re.Pattern[str] | None:
-        return naming_pattern(self._known)
+        return naming_pattern(self._videos | self._patients, self._groups)
 
     def _of(self, kind: str, name: str) -> str:
         return f"{kind}-{self._digest(f'{kind}:{name}')[:_HEX_DIGITS]}"
@@ -143,15 +138,18 @@ class Pseudonyms:
         return hmac.digest(self._key, text.encode(), "sha256").hex()
 
 
-def naming_pattern(names: Iterable[str]) -> re.Pattern[str] | None:
+def naming_pattern(names: Iterable[str], words: Iterable[str] = ()) -> re.Pattern[str] | None:
     """What finds names in a text; None if there are none.
 
-    A name of few characters, which may be any word or number, is one only in quotes.
+    Args:
+        names: The names. One of few characters, which may be any word or number, is one only in
+            quotes.
+        words: Further ones that are ordinary words, such as sites: only in quotes.
     """
-    ordered = sorted(names, key=len, reverse=True)  # the longest that fits is meant
+    only_quoted = dict.fromkeys(words, True) | {name: is_any_word(name) for name in names}
     forms = [
-        rf"(?<=['\"]){re.escape(name)}(?=['\"])" if is_any_word(name) else re.escape(name)
-        for name in ordered
+        rf"(?<=['\"]){re.escape(name)}(?=['\"])" if only_quoted[name] else re.escape(name)
+        for name in sorted(only_quoted, key=len, reverse=True)  # the longest that fits is meant
         if name
     ]
     return re.compile(rf"(?<![\w-])(?:{'|'.join(forms)})(?![\w-])") if forms else None
@@ -170,7 +168,8 @@ def is_pseudonym(name: str) -> bool:
 
 def is_any_word(name: str) -> bool:
     """Whether a name is so short that it may be any word or number."""
-    return (name.isalpha() and len(name) < 3) or (name.isdigit() and len(name) < 5)
+    is_number = name.replace(".", "", 1).isdigit()
+    return (name.isalpha() and len(name) < 3) or (is_number and len(name) < 5)
 
 
 def _each_once(names: Iterable[str]) -> list[str]:
@@ -253,16 +252,17 @@ def keep_translation(table: pd.DataFrame, fingerprint: str, file: str | None) ->
     """
     folder = (Path(file) if file else default_key_file()).resolve().parent
     path = folder / f"pseudonyms-{fingerprint}.csv"
+    new = path.with_suffix(".new")
     try:
         with _alone(path.with_suffix(".lock")):  # trainings may begin at the same time
             if path.exists() and path.stat().st_size:
                 known = pd.read_csv(path, dtype=str, keep_default_na=False)
                 table = pd.concat([known, table]).drop_duplicates()
-            new = path.with_suffix(".new")
-            with _private(new, os.O_TRUNC) as file_of_it:
-                table.to_csv(file_of_it, index=False)
+            with _private(new, os.O_TRUNC) as written:
+                table.to_csv(written, index=False)
             new.replace(path)  # whoever breaks off leaves the old table whole
     except OSError as error:
+        new.unlink(missing_ok=True)
         return f"Who is who cannot be written to {path}: {error.strerror}"
     return f"Who is who: {path}"
 

@@ -2,7 +2,8 @@
 
 A small untrained model is served as users do it (`mlflow models serve --env-manager local`). This
 process sends it a thousand requests, one video of a second in each (a body on a wall, 160x96, 25
-frames, as base64); every tenth request is bad in one of several ways. Measured: requests per
+frames, as base64); every tenth request is bad in one of several ways, among them a file that
+announces 500 million frames. Measured: requests per
 second, latency, and the memory of the server and of the process that preprocesses its videos. The
 networks are tiny, so what is measured is everything but the networks.
 
@@ -23,6 +24,7 @@ import psutil
 
 from tests.preprocess.encode import encode, numbered
 from tests.preprocess.films import film, walk, wall, write_video
+from tests.preprocess.test_isolated import bomb
 from tests.tracking.served import Answer, Server, serve
 from tests.tracking.untrained import register_untrained
 
@@ -53,12 +55,14 @@ def cells(folder: Path) -> tuple[str, list[str]]:
     )
     good = base64.b64encode(video.read_bytes()).decode()
     wide = encode(folder / "wide.mp4", numbered(2, 16, 4098))
+    announces = bomb(folder / "bomb.mp4", 500_000_000)
     return good, [
         "not base64!",
         "/etc/passwd",
         good[: len(good) // 8 * 4],
         base64.b64encode(b"a text").decode(),
         base64.b64encode(wide.read_bytes()).decode(),
+        base64.b64encode(announces.read_bytes()).decode(),
     ]
 
 

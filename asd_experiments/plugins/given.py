@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from asd_experiments.errors import InputError, all_problems, did_you_mean, rule_of
+from asd_experiments.errors import InputError, all_problems, did_you_mean, told_problems
 
 _Given = TypeVar("_Given")
 
@@ -42,9 +42,8 @@ def checked(
             if name not in known:
                 problems.append(f"{name}: must be given{example}")
                 continue
-            got = "" if name in secret else f", got {known[name]!r}"
-            where = ".".join(map(str, found["loc"]))
-            problems.append(f"{where}: {rule_of(found['msg'])}{got}")
+            (told,) = told_problems([found])
+            problems.append(told.partition(", got ")[0] if name in secret else told)
     if problems:
         raise InputError(all_problems(f"with {what}", problems))
     return made

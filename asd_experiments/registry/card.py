@@ -176,7 +176,7 @@ def _intended_use(trial: FinishedTrial) -> Section:
 
 def _factors(trial: FinishedTrial) -> Section:
     videos = trial.videos
-    known = [] if videos is None else metadata_columns(videos)
+    known = [] if videos is None else metadata_columns(videos, trial.group_by)
     told = (
         f"The labels tell {', '.join(known)} of the patients or videos; the subgroups below are "
         "those of these columns that divide the patients."
@@ -227,7 +227,7 @@ def _data(trial: FinishedTrial, origin: Mapping[str, Any], flow: pd.DataFrame | 
         "Training and evaluation have the same patients, by nested cross-validation: every network "
         "is tested on patients that had no part in its training or in the choice of its epoch and "
         f"threshold. {trial.parameters.get('folds', 'Several')} outer folds, kept apart by "
-        f"{trial.parameters.get('group_by', 'patient_id')}.",
+        f"{trial.group_by}.",
         Table(["data", "value"], [row for row in rows if row[1] not in ("", "None")]),
     ]
     if flow is None:
@@ -334,7 +334,7 @@ def _subgroups(trial: FinishedTrial) -> pd.DataFrame | None:
         return None
     for name in ("column", "auroc_against"):  # an empty cell is read as a missing number
         table[name] = table[name].astype(object).fillna("")
-    shown = table[table["column"].isin(["", *metadata_columns(trial.videos)])]
+    shown = table[table["column"].isin(["", *metadata_columns(trial.videos, trial.group_by)])]
     return shown.reset_index(drop=True) if len(shown) > 1 else None
 
 

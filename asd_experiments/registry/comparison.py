@@ -18,14 +18,24 @@ from asd_experiments.tracking.finished_trial import FinishedTrial
 RULED_BY = "auroc"
 """Metric of the rules: it depends on no threshold."""
 
-BY_PATIENT = "patient by patient"
-"""In an error, what is said before patients are named."""
-
 _ALWAYS = (RULED_BY, "balanced_accuracy", "accuracy")
 _ERROR = 0.05
 """Of all comparisons with the same test patients together."""
 
 _CANDIDATE, _CHAMPION = {0: 1.0}, {1: 1.0}
+
+
+class UnlikePatientsError(InputError):
+    """The test patients of two trials differ in more than who they are.
+
+    Args:
+        what: What cannot be done.
+        why: Why; it may name patients.
+    """
+
+    def __init__(self, what: str, why: Exception) -> None:
+        super().__init__(f"{what}: {why}")
+        self.what = what
 
 
 @dataclass(frozen=True)
@@ -112,13 +122,15 @@ def compare_with_champion(
     if 2 * len(kept) <= max(len(own), len(other)):
         raise InputError(
             f"{names} share {len(kept)} test patients, of {len(own)} and {len(other)}: too few to "
-            "compare patient for patient, which takes more than half of each. Train both on "
+            "compare them patient by patient, which takes more than half of each. Train both on "
             "the same clip store, or move the alias with yes=true on other grounds"
         )
     try:
         check_same_patients(kept, kept_other)
     except ValueError as error:
-        raise InputError(f"{names} cannot be compared {BY_PATIENT}: {error}") from error
+        raise UnlikePatientsError(
+            f"{names} cannot be compared patient by patient", error
+        ) from error
     compared = tuple(dict.fromkeys((*_ALWAYS, *metrics)))
     sampled = sample([kept, kept_other], compared, seed=seed)
     figures = {

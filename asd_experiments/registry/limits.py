@@ -54,14 +54,14 @@ def _collapse(trial: FinishedTrial) -> Iterator[str]:
 
 
 def _folds(trial: FinishedTrial) -> Iterator[str]:
-    group = trial.parameters.get("group_by", "patient_id")
-    if group == "patient_id":
+    if trial.group_by == "patient_id":
         yield (
             "Folds keep patients apart, not sites, cameras or days: how the model does where it "
             "knows none of them is not tested (train with group_by= for that)."
         )
     else:
-        yield f"Folds keep every {group} whole: test patients are of none that was trained on."
+        kept = f"Folds keep every {trial.group_by} whole"
+        yield f"{kept}: test patients are of none that was trained on."
 
 
 def _classes(trial: FinishedTrial) -> Iterator[str]:
@@ -97,7 +97,7 @@ def _small(subgroups: pd.DataFrame | None) -> Iterator[str]:
 
 def _metadata(trial: FinishedTrial) -> Iterator[str]:
     videos = trial.videos
-    columns = [] if videos is None else metadata_columns(videos)
+    columns = [] if videos is None else metadata_columns(videos, trial.group_by)
     if videos is None or not columns:
         yield (
             f"The labels say nothing that groups the patients: who they were "

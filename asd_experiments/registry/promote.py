@@ -14,8 +14,8 @@ from asd_experiments.evaluation.sampled import Estimate
 from asd_experiments.evaluation.wording import figure_text, p_text, title_of
 from asd_experiments.registry.card import CARD_PAGE
 from asd_experiments.registry.comparison import (
-    BY_PATIENT,
     Compared,
+    UnlikePatientsError,
     compare_with_champion,
     judge,
     level_of,
@@ -120,9 +120,9 @@ def _beside(
     except InputError as error:
         if not config.yes:
             raise
-        print(error)
-        kept, by_patient, _ = str(error).partition(BY_PATIENT)  # what follows may name patients
-        return _Decision(True, f"yes=true, without a comparison ({kept}{by_patient})")
+        print(error)  # what is kept names no patient
+        why = error.what if isinstance(error, UnlikePatientsError) else str(error)
+        return _Decision(True, f"yes=true, without a comparison ({why})")
     if compared is None:
         raise InputError(
             f"{told(champion)} is the champion already and from the same trial (run "

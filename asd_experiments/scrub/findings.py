@@ -101,15 +101,23 @@ def look_through(runs: Sequence[Run]) -> Found:
             for name in files[run.info.run_id]
             if labels_change and _OF_COLUMNS.fullmatch(name)
         ]
-        found.findings += _in_texts(run, naming_pattern(found.names))
-        versions = versions_of(run.info.run_id)
-        # A scrub that broke off may have left them without.
-        are_gone = any(CARD in version.tags for version in versions) and (
-            CARD_TEXT not in files[run.info.run_id]
-        )
-        if versions and (labels_change or are_gone) and why_not_comparable(run) is None:
+        names = naming_pattern(found.patients | found.videos, found.groups)
+        found.findings += _in_texts(run, names)
+        is_gone = CARD_TEXT not in files[run.info.run_id]
+        if _has_wrong_card(run, names, is_gone=is_gone, labels_change=labels_change):
             found.findings.append(Finding(run, CARDS, "written anew"))
     return found
+
+
+def _has_wrong_card(
+    run: Run, names: re.Pattern[str] | None, *, is_gone: bool, labels_change: bool
+) -> bool:
+    """Whether versions of a run's model tell what they should not, or a scrub left them bare."""
+    versions = versions_of(run.info.run_id)
+    if not versions or why_not_comparable(run) is not None:
+        return False
+    is_named = names is not None and any(names.search(v.description or "") for v in versions)
+    return labels_change or is_named or (is_gone and any(CARD in v.tags for v in versions))
 
 
 def is_left(name: str) -> bool:

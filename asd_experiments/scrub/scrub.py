@@ -38,9 +38,9 @@ from asd_experiments.tracking.finished_trial import (
     STORE,
     VIDEOS,
     FinishedTrial,
+    group_by_of,
     known_run,
     read_table,
-    resolved_parameters,
 )
 from asd_experiments.tracking.labels import hidden_labels
 from asd_experiments.tracking.runs import (
@@ -91,6 +91,7 @@ def scrub(config: ScrubConfig) -> str | None:
             if pseudonyms is not None:
                 for run in runs:  # before anything else: what is broken off is found again by it
                     MlflowClient().set_tag(run.info.run_id, ANONYMISED, pseudonyms.fingerprint)
+                    _hide_in_descriptions(run, pseudonyms)
             for finding in sorted(changes, key=_place):
                 _do(finding, pseudonyms)
     except Interrupted as error:
@@ -146,10 +147,16 @@ def _do(finding: Finding, pseudonyms: Pseudonyms | None) -> None:
 def _translated(run: Run, name: str, pseudonyms: Pseudonyms) -> pd.DataFrame:
     labels = read_table(run, VIDEOS) if name == VIDEOS else None
     if labels is not None:
-        group_by = resolved_parameters(run).get("group_by", "patient_id")
-        return in_order_of_names(hidden_labels(labels, pseudonyms, group_by))
+        return in_order_of_names(hidden_labels(labels, pseudonyms, group_by_of(run)))
     table = pseudonyms.table(read_cells(run, name), is_left)
     return in_order_of_names(table) if name in (FOLDS, PREDICTIONS) else table
+
+
+def _hide_in_descriptions(run: Run, pseudonyms: Pseudonyms) -> None:
+    for version in versions_of(run.info.run_id):
+        text = version.description or ""
+        if (hidden := pseudonyms.text(text)) != text:
+            MlflowClient().update_model_version(version.name, str(version.version), hidden)
 
 
 def _kind(error: str) -> str:

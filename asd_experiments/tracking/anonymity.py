@@ -17,7 +17,7 @@ from asd_experiments.pseudonyms import (
     own_key,
     read_key,
 )
-from asd_experiments.tracking.finished_trial import FinishedTrial, resolved_parameters
+from asd_experiments.tracking.finished_trial import FinishedTrial, group_by_of
 from asd_experiments.tracking.labels import identifying_columns, labels_of
 
 ANONYMISED = "asd.anonymised"
@@ -76,7 +76,7 @@ def pseudonyms_of_run(run: Run, store: ClipStore, key_file: str | None) -> Pseud
     if ANONYMISED not in run.data.tags:
         return None
     key = same_key(key_file, run.data.tags[ANONYMISED], f"the run {run.info.run_id}")
-    return pseudonyms_of(store, key, resolved_parameters(run).get("group_by", "patient_id"))
+    return pseudonyms_of(store, key, group_by_of(run))
 
 
 def same_key(key_file: str | None, fingerprint: str, whose: str) -> bytes:

@@ -92,6 +92,11 @@ class FinishedTrial:
         """Its parameters as they were used, as texts."""
         return resolved_parameters(self.run)
 
+    @property
+    def group_by(self) -> str:
+        """Column of the labels whose values its folds never divide."""
+        return group_by_of(self.run)
+
     @cached_property
     def videos(self) -> pd.DataFrame | None:
         """The labels of its videos with all metadata; None for a trial that did not log them."""
@@ -156,6 +161,11 @@ def resolved_parameters(run: Run) -> dict[str, str]:
         for name, value in logged.items()
         if name.startswith(RESOLVED)
     }
+
+
+def group_by_of(run: Run) -> str:
+    """Column of the labels whose values the folds of a run never divide."""
+    return resolved_parameters(run).get("group_by", "patient_id")
 
 
 def _unquoted(value: str) -> str:

@@ -9,7 +9,7 @@ from asd_experiments.data.manifest import FIRST_ROW, REQUIRED_COLUMNS
 from asd_experiments.data.store import ClipStore
 from asd_experiments.data.store_layout import VideoFacts
 from asd_experiments.evaluation.subgroups import MOST_LEVELS
-from asd_experiments.pseudonyms import Pseudonyms, in_column, is_any_word, is_pseudonym
+from asd_experiments.pseudonyms import Pseudonyms, in_column, is_pseudonym, naming_pattern
 
 _INTERNAL = {"key", *(field.name for field in fields(VideoFacts))}
 _MAY_BE_RARE = {"view", "disease"}  # of which a patient alone may have one
@@ -57,25 +57,33 @@ def is_nameless(name: str) -> bool:
     return is_pseudonym(name) or _BY_ROW.fullmatch(name) is not None
 
 
-def metadata_columns(labels: pd.DataFrame) -> list[str]:
+def metadata_columns(labels: pd.DataFrame, group_by: str) -> list[str]:
     """Columns that say more of patients or videos than the class, and not who they are.
 
-    The answers of readers are none.
+    The answers of readers are none. A number that is another for most patients is one: of it only
+    a range or thirds are told.
+
+    Args:
+        labels: As of `hidden_labels`.
+        group_by: Column that is never split between folds.
     """
-    left_out = {*REQUIRED_COLUMNS, *identifying_columns(labels, "patient_id")}
+    patients, telling = labels["patient_id"], identifying_columns(labels, group_by)
     return [
-        str(name)
-        for name in labels.columns
-        if name not in left_out and not str(name).startswith(_READER)
+        name
+        for name in map(str, labels.columns)
+        if name not in REQUIRED_COLUMNS
+        and not name.startswith(_READER)
+        and (
+            name not in telling or (_is_number(labels[name]) and not _names(patients, labels[name]))
+        )
     ]
 
 
 def identifying_columns(labels: pd.DataFrame, group_by: str) -> list[str]:
     """Metadata columns that tell patients apart instead of grouping them.
 
-    Those that hold a patient's id; texts of more than ten kinds, but for view and disease; and
-    those in which most patients have a value that no other patient has, but for these two and what
-    readers said.
+    Those in which a patient is named; and but for view, disease and what readers said, texts of
+    more than ten kinds, and columns in which most patients have a value that no other patient has.
 
     Args:
         labels: As of `hidden_labels`.
@@ -90,14 +98,19 @@ def identifying_columns(labels: pd.DataFrame, group_by: str) -> list[str]:
 
 
 def _identifies(name: str, patients: pd.Series, values: pd.Series) -> bool:
-    texts = set() if pd.api.types.is_numeric_dtype(values) else set(values.dropna().map(str)) - {""}
-    if texts & {patient for patient in patients.map(str) if not is_any_word(patient)}:
+    if _names(patients, values):
         return True
-    if name in _MAY_BE_RARE:
+    if name in _MAY_BE_RARE or name.startswith(_READER):
         return False
-    return len(texts) > MOST_LEVELS or (
-        not name.startswith(_READER) and _is_mostly_unique(patients, values)
-    )
+    is_free_text = not _is_number(values) and values.nunique() > MOST_LEVELS
+    return is_free_text or _is_mostly_unique(patients, values)
+
+
+def _names(patients: pd.Series, values: pd.Series) -> bool:
+    """Whether a patient's id is among the values, or in one of them."""
+    names = naming_pattern(patients.map(str).unique())
+    texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in values.unique())
+    return names is not None and any(map(names.search, texts))
 
 
 def _is_mostly_unique(patients: pd.Series, values: pd.Series) -> bool:
@@ -105,3 +118,7 @@ def _is_mostly_unique(patients: pd.Series, values: pd.Series) -> bool:
     pairs = pairs[pairs["value"] != ""].drop_duplicates()
     alone = ~pairs.duplicated("value", keep=False)
     return bool(pairs.loc[alone, "patient"].nunique() > patients.nunique() / 2)
+
+
+def _is_number(values: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(values))

@@ -18,6 +18,7 @@ REQUIREMENTS = (
     "mlflow",
     "numpy",
     "opencv-python-headless",
+    "packaging",
     "pandas",
     "pebble",
     "pydantic",
@@ -46,18 +47,24 @@ def pip_requirements(folder: Path) -> list[str]:
 def _with_all_they_need() -> dict[str, str]:
     """Version of every installed package that the packages rest on, by name."""
     versions: dict[str, str] = {}
-    names = list(REQUIREMENTS)
-    while names:
-        name = canonicalize_name(names.pop())
-        if name in versions:
+    done: set[Requirement] = set()
+    left = [Requirement(name) for name in REQUIREMENTS]
+    while left:
+        needed = left.pop()
+        if needed in done:
             continue
+        done.add(needed)
         try:
-            found = distribution(name)
+            found = distribution(needed.name)
         except PackageNotFoundError:  # as for another Python or system
             continue
-        versions[name] = found.version
-        needs = map(Requirement, found.requires or ())
-        names += [n.name for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
+        versions[canonicalize_name(needed.name)] = found.version
+        extras = ["", *needed.extras]
+        left += [
+            further
+            for further in map(Requirement, found.requires or ())
+            if further.marker is None or any(further.marker.evaluate({"extra": e}) for e in extras)
+        ]
     return versions
 
 

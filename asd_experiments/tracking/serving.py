@@ -279,7 +279,7 @@ def guard_scoring_server(*, most_bytes: int) -> None:
             )
             return InvocationsResponse(text, 413, "text/plain")
         if _is_crowded(data, kind):
-            text = f"a request must have {_MOST_VIDEOS} videos at most, and nothing else"
+            text = f"the request has too many parts; {_MOST_VIDEOS} videos are allowed"
             return InvocationsResponse(text, 413, "text/plain")
         try:
             return invocations(data, content_type, *arguments)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 
+import pandas as pd
 import torch
 import yaml
 from mlflow.tracking import MlflowClient
@@ -188,7 +189,7 @@ def make_spec(
         refit_epochs=refit_epochs,
         frame_rate_hz=float(store.videos["frame_rate_hz"].median()),
         training_videos=sorted(store.videos["source_sha256"].unique()),
-        training_patients=[] if pseudonyms is None else sorted(pseudonyms.patients),
+        training_patients=_called(store.videos["patient_id"], pseudonyms),
         anonymised=None if pseudonyms is None else pseudonyms.fingerprint,
         run_id=run_id,
         store_digest=store.digest,
@@ -196,3 +197,10 @@ def make_spec(
         backends=store.backends,
         figures={name: metrics[name] for name in CROSS_VALIDATED if name in metrics},
     )
+
+
+def _called(patients: pd.Series, pseudonyms: Pseudonyms | None) -> list[str]:
+    """Pseudonyms of patients; none where they have none, as no model carries ids."""
+    if pseudonyms is None:
+        return []
+    return sorted(pseudonyms.patient(str(patient)) for patient in patients.unique())

@@ -5,15 +5,15 @@ allows it, and what is said of a refused one never tells what is on this machine
 """
 
 import binascii
-import math
 import os
 import re
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from threading import Thread
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
@@ -106,7 +106,7 @@ class AllowedInput:
             file = NamedTemporaryFile(prefix="video_")  # noqa: SIM115 - closed below
         with file:
             if content is None:
-                self._fetch(place, file, seconds)
+                _within(seconds, partial(self._fetch, place, file))
             else:
                 _write(file, content)
             del content
@@ -185,21 +185,18 @@ class AllowedInput:
             "it is neither base64 of a video file nor a file or address that may be read here"
         )
 
-    def _fetch(self, url: str, file: IO[bytes], seconds: float | None) -> None:
+    def _fetch(self, url: str, file: IO[bytes]) -> None:
         """Copy what lies at an address, up to the allowed size."""
         options: dict[str, object] = {}
-        deadline = math.inf if seconds is None else time.monotonic() + seconds
         if self.roots is not None:
             if not any(_is_below(url, root) for root in self.roots if _is_remote(root)):
                 raise self._nothing_there()
-            if _is_web(url):
+            if urlsplit(url).scheme.lower() in _WEB:
                 options["allow_redirects"] = False  # to where no root leads
         num_bytes = 0
-        for block in _blocks(url, options, seconds):
+        for block in _blocks(url, options):
             num_bytes += len(block)
             self._refuse_large(num_bytes)
-            if time.monotonic() > deadline:
-                raise VideoInputError(f"it cannot be fetched within {seconds:.0f} s")
             _write(file, block)
         if not num_bytes:
             raise VideoInputError("the video is empty")
@@ -218,13 +215,34 @@ def video_name(cell: object) -> str:
     return f"video in {len(text)} characters of base64"
 
 
-def _blocks(url: str, options: Mapping[str, object], seconds: float | None) -> Iterator[bytes]:
-    try:
-        if seconds is not None and _is_web(url):
-            from aiohttp import ClientTimeout  # which is not everywhere
+def _within(seconds: float | None, fetch: Callable[[], None]) -> None:
+    """Fetch something, or leave a thread to it that the other side lets wait.
 
-            timeout = {"timeout": ClientTimeout(total=seconds)}
-            options = {**options, "client_kwargs": timeout, "skip_instance_cache": True}
+    Raises:
+        VideoInputError: If it takes longer.
+    """
+    if seconds is None:
+        fetch()
+        return
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            fetch()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise VideoInputError(f"it cannot be fetched within {seconds:.0f} s")
+    if errors:
+        raise errors[0]
+
+
+def _blocks(url: str, options: Mapping[str, object]) -> Iterator[bytes]:
+    try:
         with fsspec.open(url, "rb", **options) as source:
             while block := source.read(_BLOCK_BYTES):
                 yield block
@@ -254,10 +272,6 @@ def _root(name: str) -> str:
 
 def _is_remote(place: str) -> bool:
     return bool(_URL.match(place)) and not _FILE_URL.match(place)
-
-
-def _is_web(url: str) -> bool:
-    return urlsplit(url).scheme.lower() in _WEB
 
 
 def _is_below(url: str, root: str) -> bool:

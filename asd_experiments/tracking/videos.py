@@ -51,7 +51,7 @@ def add_videos(trial: FinishedTrial, key_file: str | None) -> str:
         pseudonyms = pseudonyms_of_run(trial.run, store, key_file)
     except InputError as error:
         return f"the run has no {VIDEOS}, and they cannot be given pseudonyms: {error}"
-    log_videos(trial.run_id, store, pseudonyms, trial.parameters.get("group_by", "patient_id"))
+    log_videos(trial.run_id, store, pseudonyms, trial.group_by)
     return ""
 
 

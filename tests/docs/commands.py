@@ -21,7 +21,7 @@ _FENCE = re.compile(r"^\s*```(\w*)\s*$")
 _EXCUSE = re.compile(r"^\s*<!-- not run: (.*\S) -->\s*$")
 _IN_TEXT = re.compile(r"`((?:mlflow run \. -e|python -m asd_experiments) [^`]+|-P [^`]+)`")
 
-_OTHERS = re.compile(r"`((?:mlflow|ray|make|python|pytest|uv) [^`]+)`")
+_OTHERS = re.compile(r"`((?:mlflow|ray|make|python|pytest) [^`]+)`")
 
 
 class Command(NamedTuple):

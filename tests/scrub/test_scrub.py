@@ -242,7 +242,7 @@ def test_the_card_of_a_registered_version_is_written_anew(project_folder, monkey
     source = f"runs:/{run_id}/model"
     client.create_registered_model("scrubbed")
     version = client.create_model_version("scrubbed", source, run_id)
-    told = "Ask Anna first.\n\nTest AUROC 0.800 · [Model card](x) · surname Mr. 1"
+    told = "Ask Anna of p0.\n\nTest AUROC 0.800 · [Model card](x) · surname Mr. 1"
     client.update_model_version("scrubbed", version.version, told)
     client.set_model_version_tag("scrubbed", version.version, CARD, "somewhere")
 
@@ -256,7 +256,9 @@ def test_the_card_of_a_registered_version_is_written_anew(project_folder, monkey
     assert "model_card.md" not in set(files(run_id))
     assert scrub(ScrubConfig(run=run_id, yes=True)) is not None
     description = client.get_model_version("scrubbed", version.version).description
-    assert description.startswith("Ask Anna first.\n\n") and "Intended use" in description
+    names = Pseudonyms(read_key(None))
+    assert description.startswith(f"Ask Anna of {names.patient('p0')}.\n\n")
+    assert "Intended use" in description
     card = artifact(run_id, "model_card.md").read_text()
     assert "Model card: scrubbed version 1" in card
     assert "Mr. 1" not in description + card

@@ -135,6 +135,10 @@ def test_a_sweep_goes_on_with_the_key_that_it_was_begun_with(here, small_store, 
     fingerprint = Pseudonyms(read_key("right.key")).fingerprint
     facts = {"task": task, "started": 0.0, "is_open": False, "anonymised": fingerprint}
     (folder / "sweep.json").write_text(json.dumps(facts))
+    by_site = TRAINED.format(trials=1, epochs=1).replace(
+        "inner_folds: 2", "inner_folds: 2, group_by: site"
+    )
+    (folder / "space.yaml").write_text(by_site)
 
     def found(**given: object) -> _Sweep:
         return _Sweep.find(SweepConfig(folder=str(here / "sweeps"), **given), "begun")
@@ -149,6 +153,9 @@ def test_a_sweep_goes_on_with_the_key_that_it_was_begun_with(here, small_store, 
         found(anonymise=False, pseudonym_key="right.key")
     begun = found(pseudonym_key="right.key")
     assert begun.task.pseudonyms.fingerprint == fingerprint
+    assert (
+        begun.task.pseudonyms.text("in 'site 1'") == f"in '{begun.task.pseudonyms.group('site 1')}'"
+    )
     begun.keep(is_open=False)
     assert json.loads((folder / "sweep.json").read_text()) == facts
 

@@ -134,7 +134,7 @@ def test_no_name_reaches_the_tracking_server(hidden, store):
     texts += [path.read_text() for path in model.rglob("*.json")]
     (spec,) = model.rglob("two_stream.json")
     carried = json.loads(spec.read_text())
-    assert len(carried["training_patients"]) == 9 and carried["anonymised"]
+    assert len(carried["training_patients"]) == 8 and carried["anonymised"]  # one has no video
     texts.append(str(client.search_logged_models([run_of(hidden).info.experiment_id])))
     sites = {f"site {number}" for number in range(4)}
     ids = {*store.videos["patient_id"], *store.videos["video"], *sites, "Mustermann", "Nobody"}
@@ -332,6 +332,7 @@ def labels(**columns: list) -> pd.DataFrame:
         ([float(number % 20) for number in range(30)], False),  # numbers are cut into thirds
         ([np.nan] * 30, False),
         (["P07"] + [None] * 29, True),  # somebody else's id
+        (["brother of P07"] + [None] * 29, True),
     ],
 )
 def test_columns_that_tell_patients_apart_are_found(values, tells):
@@ -347,9 +348,17 @@ def test_metadata_says_more_than_the_class_and_not_who_it_is():
         grade=[str(number % 4) for number in range(30)],
         reader_anna=["yes"] * 30,
     )
-    assert metadata_columns(table) == ["sex", "grade"]
+    assert metadata_columns(table, "patient_id") == ["sex", "grade"]
     short = table.assign(patient_id=[str(number) for number in range(30)])
-    assert metadata_columns(short) == ["sex", "grade"]  # the grade 3 is not the patient 3
+    assert metadata_columns(short, "patient_id") == ["sex", "grade"]  # grade 3 is not patient 3
+    table = table.assign(height=[1.5 + number / 100 for number in range(30)])
+    assert metadata_columns(table, "patient_id") == ["sex", "grade", "height"]
+    by_number = table.assign(
+        patient_id=[str(number) for number in range(10_000, 10_030)],
+        partner=[10_003.0, *[np.nan] * 29],
+        site=[f"site {number}" for number in range(30)],
+    )
+    assert metadata_columns(by_number, "site") == ["sex", "grade", "height", "site"]
 
 
 def test_known_columns_are_logged_however_rare_unless_they_hold_an_id():
@@ -358,5 +367,5 @@ def test_known_columns_are_logged_however_rare_unless_they_hold_an_id():
     assert identifying_columns(table, "patient_id") == []
     kept = hidden_labels(table, Pseudonyms(bytes(32)), "patient_id")
     assert kept.columns.tolist() == table.columns.tolist()
-    telling = labels(view=[*rare[:29], "P07"], reader_remark=rare)
-    assert identifying_columns(telling, "patient_id") == ["view", "reader_remark"]
+    telling = labels(view=[*rare[:29], "P07"], disease=rare)
+    assert identifying_columns(telling, "patient_id") == ["view"]

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -251,51 +250,77 @@ def served_here(registered: str) -> Iterator[ServedModel]:
     model._isolated.close()
 
 
-def code_of(model: ServedModel, frame: pd.DataFrame) -> tuple[str, str]:
-    with pytest.raises(MlflowException) as caught:
-        model.predict(frame)
-    return caught.value.error_code, str(caught.value)
+class Clock:
+    """Time that passes when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float, answer: object) -> Callable[..., object]:
+        """A function that takes this long and gives an answer."""
+
+        def take(*_: object, **__: object) -> object:
+            self.now += seconds
+            return answer
+
+        return take
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(serving, "time", clock)
+    return clock
 
 
 @pytest.mark.slow
-def test_who_waits_too_long_is_told_to_try_again(
-    served_here: ServedModel, videos: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("waits", "comes", "code", "told"),
+    [
+        (60.0, False, "TEMPORARILY_UNAVAILABLE", "busy with other requests"),
+        (54.0, True, "TEMPORARILY_UNAVAILABLE", "busy with other requests"),
+        (0.0, True, "INVALID_PARAMETER_VALUE", "row 1: it takes too long"),
+    ],
+)
+def test_who_only_waits_is_told_to_try_again(
+    served_here: ServedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
+    waits: float,
+    comes: bool,
+    code: str,
+    told: str,
 ) -> None:
-    """Whether the turn never comes, or comes when the time is almost over."""
-    frame = pd.DataFrame({"video": [sent(videos / "walk.mp4")]})
-    assert served_here.predict(frame)["problem"].tolist() == [""]
-    monkeypatch.setattr(served_here, "_seconds", 0.3)
-    with served_here._turn:
-        code, message = code_of(served_here, frame)
-    assert code == "TEMPORARILY_UNAVAILABLE" and "busy with other requests" in message
-    monkeypatch.setattr(serving, "_MARGIN_SECONDS", 0.1)
-    served_here._turn.acquire()
-    release = threading.Timer(0.25, served_here._turn.release)
-    release.start()
-    assert code_of(served_here, frame)[0] == "TEMPORARILY_UNAVAILABLE"
-    release.join()
+    """And who asks for more than there is time for is told so."""
+    turn = SimpleNamespace(acquire=clock.pass_by(waits, comes), release=lambda: None)
+    monkeypatch.setattr(served_here, "_turn", turn)
+    slow = SimpleNamespace(store_alone=clock.pass_by(60.0 - waits, "it takes too long"))
+    monkeypatch.setattr(served_here, "_isolated", slow)
+    with pytest.raises(MlflowException) as caught:
+        served_here.predict(pd.DataFrame({"video": [base64.b64encode(b"a walk").decode()]}))
+    assert caught.value.error_code == code and told in str(caught.value)
 
 
 @pytest.mark.slow
 def test_a_video_that_takes_too_long_is_given_up(
-    served_here: ServedModel, videos: Path, monkeypatch: pytest.MonkeyPatch
+    served_here: ServedModel, videos: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    """Also while the networks look at it, and the others of its request are answered."""
+    """Also between two batches of its clips, and the others of its request are answered."""
+    before_batch, passed = served_here._before_batch, []
+
+    def count() -> None:
+        """Two networks see two batches of each video; an hour goes by in the second video."""
+        passed.append(None)
+        clock.now = 3600.0 if len(passed) > 5 else 0.0
+        before_batch()
+
+    monkeypatch.setattr(served_here, "_before_batch", count)
     walk = sent(videos / "walk.mp4")
-    passed = []
-
-    def clock() -> float:
-        """An hour goes by once a network has seen five clips."""
-        return 3600.0 if len(passed) > 5 else 0.0
-
-    before_batch = served_here._before_batch
-    monkeypatch.setattr(serving, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr(
-        served_here, "_before_batch", lambda: (passed.append(None), before_batch())[1]
-    )
-    frame = pd.DataFrame({"video": [walk, walk]})
-    table = served_here.predict(frame, {"batch_size": 4})
-    assert table["problem"][0] == ""
+    table = served_here.predict(pd.DataFrame({"video": [walk, walk]}), {"batch_size": 4})
+    assert len(passed) == 6 and table["problem"][0] == ""
     assert "a request has 60 s, which are over; send fewer videos at once" in table["problem"][1]
 
 

@@ -106,14 +106,14 @@ def test_test_patients_are_read_once_and_only_after_training(small_store, monkey
 
 @pytest.mark.slow
 def test_cross_validation_learns_what_can_be_learnt(make_store):
-    store = make_store(18, videos_per_patient=2, num_frames=24)
+    store = make_store(18, num_frames=24)
     config = replace(SMALL, fusion="feature_concat", epochs=8, patience=8, augment=False)
     assert auroc(config, store) > 0.9
 
 
 @pytest.mark.slow
 def test_three_classes_are_cross_validated(make_store):
-    store = make_store(18, videos_per_patient=2, classes=("ASD", "DHS", "LCS"))
+    store = make_store(18, classes=("ASD", "DHS", "LCS"))
     config = replace(SMALL, epochs=8, patience=8, augment=False)
     assert auroc(config, store) > 0.8
 
