@@ -31,7 +31,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "validate": Command(config.ValidateConfig, "asd_experiments.data.manifest", "validate"),
-    "simulate": Command(config.SimulateConfig, "asd_experiments.simulation.cohort", "simulate"),
+    "simulate": Command(config.SimulateConfig, "asd_experiments.simulation.cohort", "run_simulate"),
     "preprocess": Command(
         config.PreprocessConfig, "asd_experiments.tracking.preprocessing", "run_preprocess"
     ),

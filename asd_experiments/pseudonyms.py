@@ -35,7 +35,7 @@ _KEY_BYTES = 32  # as many as SHA-256 gives
 _HEX_DIGITS = 16  # of a pseudonym: among a million names two are alike once in 40 million studies
 _FINGERPRINT_DIGITS = 12
 _WRITTEN = re.compile(rf"[pvg]-[0-9a-f]{{{_HEX_DIGITS}}}")
-_MAKE_ONE = "python -c 'import secrets; print(secrets.token_hex(32))' > FILE"
+_MAKE_ONE = "(umask 077; python -c 'import secrets; print(secrets.token_hex(32))' > FILE)"
 
 
 class Pseudonyms:
@@ -192,7 +192,7 @@ def read_key(file: str | None) -> bytes:
     """
     path = Path(file) if file else default_key_file()
     if not path.exists():
-        how = f"make one by: {_MAKE_ONE}" if file else "give the file that they were made with"
+        how = "give the file that they were made with"
         raise InputError(f"{no_file(path, PARAMETER)}, which pseudonyms need; {how}")
     content = read_file(path, PARAMETER).strip()
     if not re.fullmatch(rb"[0-9a-fA-F]{%d}" % (2 * _KEY_BYTES), content):
@@ -222,6 +222,8 @@ def own_key(file: str | None) -> bytes:
                 f"({error.strerror}); give a file of your own by {PARAMETER}=FILE (make one by: "
                 f"{_MAKE_ONE}), or choose anonymise=false"
             ) from error
+    if file is not None and not Path(file).exists():
+        raise InputError(f"{no_file(Path(file), PARAMETER)}; make one by: {_MAKE_ONE}")
     return read_key(file)
 
 

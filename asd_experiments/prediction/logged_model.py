@@ -61,7 +61,7 @@ class LoggedModel:
         except (MlflowException, OSError) as error:
             if is_tracker_lost(error):
                 raise
-            reason = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise InputError(
                 f"model: {given!r} cannot be had from {tracking_address()}: {reason}; give "
                 "models:/NAME@ALIAS, models:/NAME/VERSION, models:/MODEL_ID or the id of a run "

@@ -26,7 +26,13 @@ from asd_experiments.prediction.output import (
 )
 from asd_experiments.prediction.plan import Plan, Result
 from asd_experiments.prediction.record import log_counts, log_start
-from asd_experiments.prediction.request import Request, file_sums, named_rows, read_request
+from asd_experiments.prediction.request import (
+    Request,
+    check_classes,
+    file_sums,
+    named_rows,
+    read_request,
+)
 from asd_experiments.progress import progress_bar
 from asd_experiments.tracking.answers import RequestedVideo
 from asd_experiments.tracking.model_signature import PredictOptions
@@ -101,6 +107,8 @@ def _prepare(config: PredictConfig) -> _Job | None:
     """Find everything and refuse what cannot be done; None: it is done already."""
     if problem := device_problem(config.device):
         raise InputError(problem)
+    labels = Path(config.labels) if config.labels else None
+    request = read_request(Path(config.videos), labels)
     model = LoggedModel.find(config.model)
     options = model.networks.options(
         {
@@ -111,8 +119,7 @@ def _prepare(config: PredictConfig) -> _Job | None:
         }
     )
     spec, out = model.networks.spec, Path(config.out)
-    labels = Path(config.labels) if config.labels else None
-    request = read_request(Path(config.videos), labels, spec.classes)
+    check_classes(request, spec.classes)
     check_out(out, request)
     sums = file_sums(request)
     patients = {patient for patient in request.patients if patient is not None}
@@ -215,6 +222,7 @@ def _results(config: PredictConfig, job: _Job, names: list[str]) -> Generator[Re
         return
     processes = num_workers(config.workers, len(names), device=device)
     if processes > 1:
+        print(f"{processes} processes load the model first (workers= changes how many)")
         yield from in_processes(plan, names, processes=processes, lost=Result.lost)
     else:
         yield from map(plan.worker(), names)

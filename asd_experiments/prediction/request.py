@@ -51,13 +51,12 @@ class Request:
         return [str(patient) for patient in self.labels["patient_id"]]
 
 
-def read_request(videos: Path, labels: Path | None, classes: Sequence[str]) -> Request:
+def read_request(videos: Path, labels: Path | None) -> Request:
     """Find the videos and check what is said of them.
 
     Args:
         videos: Folder of the videos.
         labels: Labels file. None: every video file below the folder is meant.
-        classes: What the model can tell apart.
 
     Raises:
         InputError: If there is no video, or anything is wrong with the labels.
@@ -65,9 +64,23 @@ def read_request(videos: Path, labels: Path | None, classes: Sequence[str]) -> R
     if labels is None:
         return Request(videos, _video_files(videos))
     table = read_labels(labels, videos)
+    return Request(videos, [str(name) for name in table["video"]], table)
+
+
+def check_classes(request: Request, classes: Sequence[str]) -> None:
+    """Refuse labels that a model does not know.
+
+    Args:
+        request: The request.
+        classes: What the model can tell apart.
+
+    Raises:
+        InputError: With every row that has one.
+    """
+    labels = [] if request.labels is None else request.labels["label"].tolist()
     problems = [
         f"row {row}: label {label!r} is none of the model's classes"
-        for row, label in enumerate(table["label"], start=FIRST_ROW)
+        for row, label in enumerate(labels, start=FIRST_ROW)
         if label not in classes
     ]
     if problems:
@@ -75,7 +88,6 @@ def read_request(videos: Path, labels: Path | None, classes: Sequence[str]) -> R
             f"{all_problems('in the labels', problems)}\n"
             f"The model tells {' and '.join(classes)} apart: write them as it does"
         )
-    return Request(videos, [str(name) for name in table["video"]], table)
 
 
 def file_sums(request: Request) -> dict[str, str | None]:

@@ -40,7 +40,7 @@ from asd_experiments.registry.versions import told, versions_of
 from asd_experiments.tracking.checklist import open_items
 from asd_experiments.tracking.finished_trial import STORE, FinishedTrial, read_table
 from asd_experiments.tracking.labels import metadata_columns
-from asd_experiments.tracking.runs import MODEL
+from asd_experiments.tracking.runs import COLLAPSED, MODEL
 
 CARD_PAGE, CARD_TEXT = "model_card.html", "model_card.md"
 """Artifacts of the trial's run."""
@@ -128,7 +128,10 @@ def _summary(trial: FinishedTrial) -> str:
     classes = ", ".join(f"{counts.get(name, 0)} {name}" for name in cases.classes)
     auroc = _logged(trial, "auroc")
     told = f"Tested by cross-validation on {len(cases)} patients ({classes})"
-    return f"{told}: AUROC {auroc} on patients." if auroc else f"{told}."
+    told = f"{told}: AUROC {auroc} on patients." if auroc else f"{told}."
+    if folds := trial.run.data.tags.get(COLLAPSED):
+        told += f" Its networks have collapsed ({folds}): it is no classifier."
+    return told
 
 
 def _details(trial: FinishedTrial, origin: Mapping[str, Any], names: str) -> Section:

@@ -98,6 +98,7 @@ def promote(config: PromoteConfig) -> str:
             MlflowClient().set_registered_model_alias(config.name, CHAMPION, str(version.version))
         _log(run_id, config, version, champion, trial, text)
     print(f"\n{text}\n")
+    print(f"Card:     {trial.run.info.artifact_uri}/{CARD_PAGE}")
     print("\n".join(where_to_see(run_id)))
     return run_id
 
@@ -112,7 +113,7 @@ def _beside(
             says that the alias moves nevertheless.
     """
     if champion is None:
-        return _without_champion(config)
+        return _without_champion(config, trial)
     try:
         reigning = trial_of(champion, f"alias {CHAMPION}")
         is_another = reigning.run_id != trial.run_id
@@ -136,9 +137,15 @@ def _compare(config: PromoteConfig, trial: FinishedTrial, reigning: FinishedTria
     return compare_with_champion(trial, reigning, chosen_by, seed=config.seed)
 
 
-def _without_champion(config: PromoteConfig) -> _Decision:
+def _collapsed(trial: FinishedTrial) -> str:
+    folds = trial.run.data.tags.get(COLLAPSED)
+    return f", although its networks have collapsed ({folds})" if folds else ""
+
+
+def _without_champion(config: PromoteConfig, trial: FinishedTrial) -> _Decision:
     if config.yes:
-        return _Decision(True, "yes=true; there was no champion to compare it with")
+        why = f"yes=true; there was no champion to compare it with{_collapsed(trial)}"
+        return _Decision(True, why)
     return _Decision(False, "there is nothing to compare with; yes=true gives it to this version")
 
 
@@ -146,11 +153,12 @@ def _decide(
     config: PromoteConfig, trial: FinishedTrial, compared: Compared, number: int
 ) -> _Decision:
     if config.yes:
-        return _Decision(True, "yes=true, whatever the figures say")
+        return _Decision(True, f"yes=true, whatever the figures say{_collapsed(trial)}")
     if config.rule is None:
         return _Decision(False, "no rule= and no yes=true was given")
     if folds := trial.run.data.tags.get(COLLAPSED):
-        why = f"its networks have collapsed ({folds}), so no rule= moves it; yes=true would"
+        networks = f"the networks of {trial.name} have collapsed ({folds})"
+        why = f"{networks}, so no rule= moves it; yes=true would"
         return _Decision(False, why)
     ruling = judge(compared, config.rule, config.margin, number)
     return _Decision(ruling.holds, ruling.why)

@@ -58,6 +58,16 @@ class PlannedVideo:
     """Walking direction in the picture."""
 
 
+def run_simulate(config: SimulateConfig) -> None:
+    """Write a cohort, see `simulate`, and say what to do with it.
+
+    Raises:
+        InputError: If the folder holds anything already.
+    """
+    labels = simulate(config)
+    print(f"{config.patients} patients; give them on as videos={config.out} labels={labels}")
+
+
 def simulate(config: SimulateConfig) -> Path:
     """Write a cohort: `videos/`, `labels.csv`, `walkers.csv` and, if asked for, `truth/`.
 

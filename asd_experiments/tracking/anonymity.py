@@ -111,13 +111,13 @@ def check_same_names(trials: Iterable[FinishedTrial]) -> None:
         by_key.setdefault(trial.run.data.tags.get(ANONYMISED, ""), []).append(trial.run_id)
     if len(by_key) > 1:
         kinds = "; ".join(
-            f"{f'pseudonyms of the key {key}' if key else 'ids'}: {len(ids)} trials, such as "
-            f"{ids[0]}"
+            f"{f'pseudonyms of the key {key}' if key else 'ids'}: {ids[0]}"
+            + (f" and {len(ids) - 1} more" if len(ids) > 1 else "")
             for key, ids in by_key.items()
         )
         remedy = "choose trials of one kind"
         if "" in by_key:
-            remedy += ", or give those with ids pseudonyms by `scrub`, with the same key"
+            remedy += ", or give those with ids pseudonyms of the same key: scrub run=ID yes=true"
         raise InputError(
             "the trials name patients differently, so they cannot be compared patient by patient "
             f"({kinds}); {remedy}"

@@ -6,11 +6,13 @@ is answered in words, without a stack trace, which would tell the paths of this 
 """
 
 import atexit
+import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,7 +47,9 @@ _MOST_VIDEOS = 1000  # of a request, each of which has a row in the answer
 _MOST_MARKS = 100_000  # of JSON: a video has two or three, a table of all has a dozen more
 _SHORTEST_LINE = 60  # of CSV, on average: base64 has lines of 64 or 76 characters, or is one
 _BODY_SLACK = 1.1  # line breaks of base64, and the JSON around it
+_FORMS = {"dataframe_records", "dataframe_split", "inputs", "instances", "params"}
 _LONGEST_MESSAGE = 2000
+_LONGEST_NAMED = 200
 _UNFORESEEN = "Encountered an unexpected error"  # begins what MLflow says of any other exception
 
 _logger = logging.getLogger(__name__)
@@ -281,19 +285,44 @@ def guard_scoring_server(*, most_bytes: int) -> None:
         if _is_crowded(data, kind):
             text = f"the request has too many parts; {_MOST_VIDEOS} videos are allowed"
             return InvocationsResponse(text, 413, "text/plain")
+        if kind == scoring_server.CONTENT_TYPE_JSON:
+            _check_words(data)
         try:
             return invocations(data, content_type, *arguments)
         except MlflowException as error:
             raise _told(error) from None
         except Exception:  # what MLflow itself does not expect
             _logger.exception("a request cannot be read")
-            raise MlflowException(
-                "the request cannot be read; send JSON like "
-                '{"dataframe_records": [{"video": BASE64}]}',
-                error_code=BAD_REQUEST,
-            ) from None
+            raise _unreadable("the request cannot be read") from None
 
     scoring_server.invocations = guarded
+
+
+def _check_words(data: bytes) -> None:
+    """Refuse words that MLflow would pass over: who misspells a parameter wants another answer.
+
+    Raises:
+        MlflowException: If the body is no JSON either.
+    """
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(f"the body is no JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise _unreadable("the body is no JSON object")
+    given = content.get("params")
+    options = {field.name for field in fields(PredictOptions)}
+    unknown = [*(set(content) - _FORMS), *(set(given) - options if isinstance(given, dict) else ())]
+    if unknown:
+        raise _unreadable(
+            f"unknown: {', '.join(map(repr, sorted(unknown)))[:_LONGEST_NAMED]}; params may hold "
+            f"{', '.join(sorted(options))}"
+        )
+
+
+def _unreadable(what: str) -> MlflowException:
+    example = '{"dataframe_records": [{"video": BASE64}], "params": {"fold": -1}}'
+    return MlflowException(f"{what}; send JSON like {example}", error_code=BAD_REQUEST)
 
 
 def _is_crowded(data: bytes, kind: str) -> bool:

@@ -80,6 +80,8 @@ def train(config: TrainConfig) -> str:
     pseudonyms = None
     if trial.anonymise:
         pseudonyms = begin_pseudonyms(store, key_file=trial.pseudonym_key, group_by=trial.group_by)
+    elif config.store is not None:
+        print("Patients and videos are logged by their ids (anonymise=false).")
     try:
         with command_run(config.run_name, default_name(config), told=told_by(pseudonyms)) as run_id:
             folder = _folder(trial, store, validation, run_id, earlier)

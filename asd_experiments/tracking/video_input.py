@@ -85,8 +85,9 @@ class AllowedInput:
     def video_file(self, cell: object, *, seconds: float | None = None) -> Iterator[Path]:
         """Give the video of a cell as a local file, for as long as the context lasts.
 
-        A text of nothing but base64 is the video itself and never a path: should a path read like
-        base64, write it as a file:// URL.
+        A text of nothing but base64 is the video itself and never a path, unless there is such a
+        file and everything may be read: should a path below a root read like base64, write it as a
+        file:// URL.
 
         Args:
             cell: Text: base64 of a video file, also as a data: URL; a path, which may start at a
@@ -97,7 +98,8 @@ class AllowedInput:
             VideoInputError: If it gives no video, none that may be read, or too large a one.
             ScratchError: If there is no room for a temporary file.
         """
-        content = self._content(cell)
+        is_own_file = self.roots is None and isinstance(cell, str) and self._found(cell) is not None
+        content = None if is_own_file else self._content(cell)
         place = "" if content is not None else str(cell).strip()
         if content is None and not _is_remote(place):
             yield self._local(place)

@@ -84,21 +84,44 @@ def test_traces_go_to_the_log_alone(guarded, body, kind, status, message, caplog
     assert "Traceback" in caplog.text
 
 
-def test_what_mlflow_does_not_expect_is_refused(guarded, caplog) -> None:
-    with pytest.raises(
-        MlflowException, match="the request cannot be read; send JSON like"
-    ) as caught:
-        guarded(b"[" * 100_000, "application/json")
+def test_what_mlflow_does_not_expect_is_refused(guarded, monkeypatch, caplog) -> None:
+    def fails(*_: object) -> InvocationsResponse:
+        raise RuntimeError("nobody has thought of this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring_server, "invocations", fails)
+        guard_scoring_server(most_bytes=1000)
+        with pytest.raises(MlflowException, match="the request cannot be read; send") as caught:
+            scoring_server.invocations(b'{"inputs": [1]}', "application/json", Broken(), None)
     assert caught.value.get_http_status_code() == 400
-    assert "RecursionError" in caplog.text
+    assert "nobody has thought of this" in caplog.text
     assert guarded(bytes(2 * 2**20), "application/json").status == 413
     assert guarded(b"PAR1", "application/vnd.apache.parquet").status == 415
 
 
 def test_a_request_is_not_sent_back(guarded) -> None:
-    with pytest.raises(MlflowException, match="valid JSON formatted string") as caught:
-        guarded(b"A" * 2**20, "application/json")
-    assert len(caught.value.serialize_as_json()) < 3000
+    for body, told in (
+        (b"A" * 2**20, "the body is no JSON \\(Expecting value: line 1 column 1"),
+        (b"[" * 100_000, "the body is no JSON \\(maximum recursion depth"),
+        (b"[]", "the body is no JSON object; send JSON like"),
+    ):
+        with pytest.raises(MlflowException, match=told) as caught:
+            guarded(body, "application/json")
+        assert caught.value.get_http_status_code() == 400
+        assert len(caught.value.serialize_as_json()) < 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "unknown"),
+    [
+        ({"inputs": [], "params": {"folds": 0}}, "unknown: 'folds'; params may hold batch_size"),
+        ({"inputs": [], "parameters": {"fold": 0}}, "unknown: 'parameters'; params may hold"),
+    ],
+)
+def test_a_word_that_mlflow_would_pass_over_is_refused(guarded, content, unknown) -> None:
+    with pytest.raises(MlflowException, match=unknown) as caught:
+        guarded(json.dumps(content).encode(), "application/json")
+    assert caught.value.get_http_status_code() == 400
 
 
 @pytest.fixture(scope="module")

@@ -176,12 +176,12 @@ def test_a_root_that_is_a_link_is_as_good(folder: Path, tmp_path: Path) -> None:
     assert read(allowed, str(tmp_path / "alias" / "walk")) == CONTENT
 
 
-def test_base64_that_happens_to_be_a_path_is_never_one(
+def test_what_strangers_send_in_base64_is_never_a_path(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    assert Path("walk").is_file()
-    for allowed in (OWN, SERVED, AllowedInput((str(folder),))):
+    assert Path("walk").is_file() and read(OWN, "walk") == CONTENT
+    for allowed in (SERVED, AllowedInput((str(folder),))):
         assert read(allowed, "walk") == base64.b64decode("walk") != CONTENT
 
 
