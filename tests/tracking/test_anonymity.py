@@ -235,11 +235,11 @@ def test_trials_that_name_patients_differently_are_not_compared(project_folder):
     client = MlflowClient()
     client.set_tag(other, ANONYMISED, "a1b2")
     with pytest.raises(
-        InputError, match=r"name patients differently.*ids: 1 trials.*key a1b2: 1 trials.*`scrub`"
+        InputError, match=r"name patients differently.*ids: \w{32};.*key a1b2: \w{32}\).*scrub run"
     ):
         select(config)
     client.set_tag(with_ids, ANONYMISED, "c3d4")
-    with pytest.raises(InputError, match=r"key c3d4: 1 trials.*key a1b2: .*choose .* of one kind$"):
+    with pytest.raises(InputError, match=r"key c3d4: \w{32}.*key a1b2: .*choose .* of one kind$"):
         select(config)
     client.set_tag(with_ids, ANONYMISED, "a1b2")
     assert len(select(config).trials) == 2
