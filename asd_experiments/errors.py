@@ -49,16 +49,20 @@ def rule_of(message: str) -> str:
 
 
 def told_problems(
-    details: Iterable[Mapping[str, Any]], called: Callable[[str], str] = str
+    details: Iterable[Mapping[str, Any]],
+    called: Callable[[str], str] = str,
+    *,
+    secret: Collection[str] = (),
 ) -> list[str]:
     """What a validation of pydantic's found, a sentence each.
 
     Args:
         details: Of its error.
         called: What a user calls a field.
+        secret: Fields whose values may hold a password, and are not repeated.
     """
     return [
-        f"{called('.'.join(map(str, detail['loc'])))}: {rule_of(detail['msg'])}, "
-        f"got {detail['input']!r}"
+        f"{called('.'.join(map(str, detail['loc'])))}: {rule_of(detail['msg'])}"
+        + ("" if detail["loc"][0] in secret else f", got {detail['input']!r}")
         for detail in details
     ]

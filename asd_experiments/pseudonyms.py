@@ -146,7 +146,7 @@ def naming_pattern(names: Iterable[str], words: Iterable[str] = ()) -> re.Patter
             quotes.
         words: Further ones that are ordinary words, such as sites: only in quotes.
     """
-    only_quoted = dict.fromkeys(words, True) | {name: is_any_word(name) for name in names}
+    only_quoted = dict.fromkeys(words, True) | {name: _is_any_word(name) for name in names}
     forms = [
         rf"(?<=['\"]){re.escape(name)}(?=['\"])" if only_quoted[name] else re.escape(name)
         for name in sorted(only_quoted, key=len, reverse=True)  # the longest that fits is meant
@@ -166,8 +166,7 @@ def is_pseudonym(name: str) -> bool:
     return _WRITTEN.fullmatch(name) is not None
 
 
-def is_any_word(name: str) -> bool:
-    """Whether a name is so short that it may be any word or number."""
+def _is_any_word(name: str) -> bool:
     is_number = name.replace(".", "", 1).isdigit()
     return (name.isalpha() and len(name) < 3) or (is_number and len(name) < 5)
 

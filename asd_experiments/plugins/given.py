@@ -39,11 +39,10 @@ def checked(
     except ValidationError as error:
         for found in error.errors():
             name = str(found["loc"][0])
-            if name not in known:
+            if name in known:
+                problems += told_problems([found], secret=secret)
+            else:
                 problems.append(f"{name}: must be given{example}")
-                continue
-            (told,) = told_problems([found])
-            problems.append(told.partition(", got ")[0] if name in secret else told)
     if problems:
         raise InputError(all_problems(f"with {what}", problems))
     return made

@@ -1,14 +1,13 @@
 """What in finished runs shows people or says who they are, and what becomes of it."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pandas as pd
+from mlflow.artifacts import load_dict
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
@@ -94,6 +93,7 @@ def look_through(runs: Sequence[Run]) -> Found:
                 found.findings.append(Finding(run, name, done))
         if ":" in run.data.tags.get(ERROR, ""):
             found.findings.append(Finding(run, f"tag {ERROR}", "kind alone"))
+    names = naming_pattern(found.patients | found.videos, found.groups)
     for run in runs:
         labels_change = Finding(run, VIDEOS, "pseudonyms") in found.findings
         found.findings += [
@@ -101,7 +101,6 @@ def look_through(runs: Sequence[Run]) -> Found:
             for name in files[run.info.run_id]
             if labels_change and _OF_COLUMNS.fullmatch(name)
         ]
-        names = naming_pattern(found.patients | found.videos, found.groups)
         found.findings += _in_texts(run, names)
         is_gone = CARD_TEXT not in files[run.info.run_id]
         if _has_wrong_card(run, names, is_gone=is_gone, labels_change=labels_change):
@@ -189,7 +188,5 @@ def read_cells(run: Run, name: str) -> pd.DataFrame:
 
 def read_store(run: Run) -> dict[str, Any]:
     """What a run tells of its clip store."""
-    with TemporaryDirectory(prefix="scrub_") as folder:
-        path = MlflowClient().download_artifacts(run.info.run_id, STORE, folder)
-        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        return content
+    content: dict[str, Any] = load_dict(f"runs:/{run.info.run_id}/{STORE}")
+    return content

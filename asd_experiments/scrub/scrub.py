@@ -119,8 +119,9 @@ def _do(finding: Finding, pseudonyms: Pseudonyms | None) -> None:
     if finding.done == "removed":
         get_artifact_repository(run.info.artifact_uri).delete_artifacts(finding.name)
     elif finding.name == CARDS:
+        trial = FinishedTrial.read(run_id)
         for version in versions_of(run_id):
-            describe(version, FinishedTrial.read(run_id))
+            describe(version, trial)
     elif finding.name == f"tag {ERROR}":
         client.set_tag(run_id, ERROR, _kind(run.data.tags[ERROR]))
     elif finding.name == TRIALS:

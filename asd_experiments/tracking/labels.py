@@ -67,14 +67,14 @@ def metadata_columns(labels: pd.DataFrame, group_by: str) -> list[str]:
         labels: As of `hidden_labels`.
         group_by: Column that is never split between folds.
     """
-    patients, telling = labels["patient_id"], identifying_columns(labels, group_by)
+    names, telling = _naming_patients(labels), identifying_columns(labels, group_by)
     return [
         name
         for name in map(str, labels.columns)
         if name not in REQUIRED_COLUMNS
         and not name.startswith(_READER)
         and (
-            name not in telling or (_is_number(labels[name]) and not _names(patients, labels[name]))
+            name not in telling or (_is_number(labels[name]) and not _is_named(names, labels[name]))
         )
     ]
 
@@ -89,26 +89,30 @@ def identifying_columns(labels: pd.DataFrame, group_by: str) -> list[str]:
         labels: As of `hidden_labels`.
         group_by: Column that is never split between folds, which has pseudonyms instead.
     """
+    names = _naming_patients(labels)
     return [
         name
         for name in map(str, labels.columns)
         if name not in {*REQUIRED_COLUMNS, group_by}
-        and _identifies(name, labels["patient_id"], labels[name])
+        and (
+            _is_named(names, labels[name]) or _tells_apart(name, labels["patient_id"], labels[name])
+        )
     ]
 
 
-def _identifies(name: str, patients: pd.Series, values: pd.Series) -> bool:
-    if _names(patients, values):
-        return True
+def _tells_apart(name: str, patients: pd.Series, values: pd.Series) -> bool:
     if name in _MAY_BE_RARE or name.startswith(_READER):
         return False
     is_free_text = not _is_number(values) and values.nunique() > MOST_LEVELS
     return is_free_text or _is_mostly_unique(patients, values)
 
 
-def _names(patients: pd.Series, values: pd.Series) -> bool:
+def _naming_patients(labels: pd.DataFrame) -> re.Pattern[str] | None:
+    return naming_pattern(labels["patient_id"].map(str).unique())
+
+
+def _is_named(names: re.Pattern[str] | None, values: pd.Series) -> bool:
     """Whether a patient's id is among the values, or in one of them."""
-    names = naming_pattern(patients.map(str).unique())
     texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in values.unique())
     return names is not None and any(map(names.search, texts))
 

@@ -44,6 +44,7 @@ def pip_requirements(folder: Path) -> list[str]:
     return [*(f"{name}=={version(name)}" for name in REQUIREMENTS), f"-c {file}"]
 
 
+@cache
 def _with_all_they_need() -> dict[str, str]:
     """Version of every installed package that the packages rest on, by name."""
     versions: dict[str, str] = {}
